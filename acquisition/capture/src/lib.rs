@@ -1,0 +1,1 @@
+//! The run file: frame codec, MCAP, index, recovery.

@@ -1,0 +1,1 @@
+//! Raw counts to corrected frames: ring, queues, corrections, spin state machine.

@@ -1,0 +1,1 @@
+//! Criterion benches in the field's units.

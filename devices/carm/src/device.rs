@@ -1,0 +1,60 @@
+//! What every source of frames is to the rest of the program.
+
+use crate::frame::FrameHeader;
+use crate::run::RunDescription;
+
+/// What a source delivers next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SourceEvent {
+    /// A frame whose counts are now in the caller's slot. A jump of `sequence` tells of frames lost.
+    Frame(FrameHeader),
+    /// The run is over.
+    End,
+}
+
+/// A device failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The caller's slot does not hold one frame.
+    #[error("frame slot: expected {expected} counts, found {found}")]
+    SlotSize {
+        /// Counts of one frame.
+        expected: usize,
+        /// Counts of the slot.
+        found: usize,
+    },
+    /// The device went away.
+    #[error("{device}: disconnected after frame {last_sequence}")]
+    Disconnected {
+        /// The device by name.
+        device: String,
+        /// Last sequence number received.
+        last_sequence: u64,
+    },
+    /// The device's own failure.
+    #[error("{device}: {reason}")]
+    Failed {
+        /// The device by name.
+        device: String,
+        /// Its reason.
+        reason: String,
+        /// What lies below, where there is more.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+/// A device that delivers frames in order: simulated, replayed or real.
+///
+/// Runs on a thread of its own. `next_frame` blocks until a frame is there (or, for a paced source, due).
+pub trait FrameSource: Send {
+    /// The run that this source is about to deliver.
+    fn description(&self) -> &RunDescription;
+
+    /// Waits for the next frame and writes its raw counts, `[v, u]` with `u` fastest, into `slot`.
+    ///
+    /// # Errors
+    /// [`DeviceError::SlotSize`] when `slot` does not hold one frame; otherwise the device's own failure.
+    fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError>;
+}

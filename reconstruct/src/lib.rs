@@ -1,0 +1,1 @@
+//! Views to volume: weights, ramp filter, projectors, FDK.

@@ -1,0 +1,1 @@
+//! All outside file formats: DICOM, NIfTI, MetaImage, NRRD, RTK geometry, projection stacks.

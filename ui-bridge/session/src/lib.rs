@@ -1,0 +1,1 @@
+//! Joins device, acquisition, capture and reconstruction into a running case.
