@@ -1,0 +1,1 @@
+//! One test binary for what spans crates; each module is a topic.

@@ -1,1 +1,0 @@
-//! What spans crates.
