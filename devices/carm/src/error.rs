@@ -58,6 +58,26 @@ pub enum GeometryError {
         /// Largest absolute entry of `DᵀD - I`.
         deviation: f64,
     },
+    /// Columns and rows that are not at right angles, where the form asked for has no place for it.
+    #[error("{what}: expected columns and rows at right angles, found a cosine of {cosine:e} between them")]
+    SkewedDetector {
+        /// What was being built.
+        what: String,
+        /// Cosine of the angle between columns and rows.
+        cosine: f64,
+    },
+    /// Two focal lengths, where the form asked for has one.
+    #[error(
+        "{what}: expected one source-to-detector distance, found {focal_u_mm} mm by columns and {focal_v_mm} mm by rows"
+    )]
+    UnequalFocalLengths {
+        /// What was being built.
+        what: String,
+        /// Focal length in columns times the pitch of the columns, mm.
+        focal_u_mm: f64,
+        /// Focal length in rows times the pitch of the rows, mm.
+        focal_v_mm: f64,
+    },
     /// A set without views.
     #[error("expected at least one view, found none")]
     NoViews,

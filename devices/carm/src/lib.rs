@@ -66,7 +66,7 @@ mod units;
 mod volume;
 
 pub use calibration::{CalibratedTrajectory, DetectorCalibration, PixelDefect};
-pub use converters::{CarmAngles, CarmDistances};
+pub use converters::{AstraConeVector, CarmAngles, CarmDistances, RtkParameters};
 pub use device::{DeviceError, FrameSource, SourceEvent};
 pub use error::GeometryError;
 pub use frame::{ClockStamps, Exposure, FrameHeader, GantryPose, Pedal, XrayFrame};
