@@ -36,6 +36,7 @@ test-data: setup oracles
 	ISOCENTER_DATA='$(abspath $(DATA))' cargo test --workspace $(CARGO_FLAGS) --test data
 
 compare: setup $(PEERS)
+	@.ci/setup plastimatch
 	cargo build --release --locked -p isocenter
 	out/peers-venv/bin/python benches/peers/compare.py --binary target/release/isocenter $(COMPARE_FLAGS)
 

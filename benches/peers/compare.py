@@ -1,0 +1,232 @@
+"""compare.py --binary PATH [--out out/compare] [--only w1,w2] [--fresh] [--reps 3]: RTK, plastimatch and Isocenter on
+the same exact projections, in turn.
+
+Prints and writes OUT/report.md and OUT/report.json: error by region against the drawn phantom, difference of the volumes,
+bias across the rotation axis on wobbling and yawing scans, wall times, and a verdict a line. Exits 1 when a verdict
+fails or a program does. Data sets and the peers' volumes are kept in OUT; --fresh runs the peers again, which ratios of
+times need: quote them only from one run on an idle machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import data_set
+import programs
+import regions
+
+
+@dataclass
+class Case:
+    name: str
+    workload: str
+    options: list = field(default_factory=list)
+    volume: str = "256"
+    # The case whose bias this one is held against: the ideal circle.
+    ideal: str | None = None
+
+
+CASES = [
+    Case("w1", "w1"),
+    Case("w2", "w2"),
+    Case("w2_wobble", "w2", ["--wobble"], ideal="w2"),
+    Case("w2_yaw2.5", "w2", ["--yaw=2.5"], ideal="w2"),
+    Case("w2_yaw-2.5", "w2", ["--yaw=-2.5"], ideal="w2"),
+]
+BODY_REGIONS = ("field of view", "interior", "centre", "midplane")
+
+# RMSE against the drawn phantom, at most this many times RTK's, on ideal circles.
+RMSE_FACTOR = 1.02
+# Centre and midplane, where RTK's own error is a few tenths of a HU: this much more, 0.02 HU.
+SMALL_REGION_ALLOWANCE = 2e-5
+# Difference of the two volumes on W1's field of view, and of the bias from the ideal circle's.
+DIFFERENCE_RMS_MAX_HU = 2.0
+BIAS_SHIFT_MAX_HU = 1.0
+
+
+def measure(out, case, arguments):
+    """Runs every program on a case. Gives figures, errors by region, and the RMS difference from RTK in HU."""
+    folder = programs.data(out, case)
+    meta, matrices = data_set.load_meta(folder), data_set.load_matrices(folder)
+    size, spacing_mm = regions.volume_size(meta, case.volume)
+    truth = regions.load_truth(folder, case.volume)
+    named = regions.regions(truth, matrices, meta, spacing_mm)
+    threads = ["--threads", str(arguments.threads)]
+    found = {"figures": {}, "errors": {}, "failed": {}}
+
+    def note(program, make):
+        try:
+            found["figures"][program], volume = make()
+            found["errors"][program] = regions.errors(volume, truth, named)
+            return volume
+        except programs.ProgramFailed as failure:
+            found["failed"][program] = str(failure)
+            return None
+
+    def rtk():
+        figures, path = programs.peer(
+            out, "rtk_fdk.py", case, [*threads, "--hann", str(programs.HANN)], arguments.fresh)
+        return figures, data_set.load_volume(path, size)
+
+    def plastimatch():
+        figures, path = programs.peer(out, "plastimatch_fdk.py", case, threads, arguments.fresh)
+        return figures, regions.fitted(data_set.load_volume(path, size), truth, named)
+
+    theirs = note("RTK", rtk)
+    if case.ideal is None and shutil.which("plastimatch"):
+        note("plastimatch", plastimatch)
+    if arguments.binary:
+        ours = note("Isocenter",
+                    lambda: programs.isocenter(out, arguments.binary, case, arguments.threads, arguments.reps))
+        if ours is not None and theirs is not None:
+            inside = named["field of view"]
+            difference = (ours[inside].astype(np.float64) - theirs[inside]) / regions.HU_UNIT
+            found["difference_rms_hu"] = float(np.sqrt((difference**2).mean()))
+    return found
+
+
+def verdicts(measured):
+    """What was promised, line by line: text, value, limit, unit. A value that is not a number fails."""
+    lines = []
+    for case in CASES:
+        found = measured.get(case.name)
+        if not found or "Isocenter" not in found["errors"]:
+            continue
+        ours = found["errors"]["Isocenter"]
+        if case.ideal is None and "RTK" in found["errors"]:
+            for region in BODY_REGIONS:
+                allowance = SMALL_REGION_ALLOWANCE if region in ("centre", "midplane") else 0.0
+                limit = RMSE_FACTOR * found["errors"]["RTK"][region]["rmse"] + allowance
+                lines.append((f"{case.name}: RMSE, {region}", ours[region]["rmse"], limit, ""))
+        if case.name == "w1" and "difference_rms_hu" in found:
+            lines.append(("w1: RMS difference from RTK, field of view",
+                          found["difference_rms_hu"], DIFFERENCE_RMS_MAX_HU, " HU"))
+        ideal = measured.get(case.ideal, {}).get("errors", {}).get("Isocenter")
+        if ideal:
+            for region in plane_names():
+                shift = abs(ours[region]["bias"] - ideal[region]["bias"]) / regions.HU_UNIT
+                lines.append((f"{case.name}: bias off the ideal circle's, {region}", shift, BIAS_SHIFT_MAX_HU, " HU"))
+    return [dict(what=what, value=value, limit=limit, unit=unit, passed=bool(value <= limit))
+            for what, value, limit, unit in lines]
+
+
+def plane_names():
+    return [f"plane {y_mm:+g} mm" for y_mm in regions.PLANES_MM]
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
+
+
+def accuracy_table(measured):
+    rows = []
+    for name, found in measured.items():
+        for program, errors in found["errors"].items():
+            cells = [f"{errors[region]['rmse']:.5f} ({errors[region]['bias']:+.5f})" for region in BODY_REGIONS]
+            rows.append([name, program + (" (gain and offset fitted)" if program == "plastimatch" else ""), *cells])
+    return table(["case", "program", *BODY_REGIONS], rows)
+
+
+def bias_table(measured):
+    rows = []
+    for name, found in measured.items():
+        for program in ("RTK", "Isocenter"):
+            if program in found["errors"]:
+                cells = [f"{found['errors'][program][region]['bias'] / regions.HU_UNIT:+.2f}" for region in plane_names()]
+                rows.append([name, program, *cells])
+    return table(["case", "program", *plane_names()], rows)
+
+
+# Which of a program's figures is its time from projections in memory to the volume.
+SECONDS = {"RTK": "fdk_min_s", "plastimatch": "fdk_s", "Isocenter": "reconstruct_s"}
+
+
+def time_table(measured):
+    rows = []
+    for name, found in measured.items():
+        times = {program: figures[SECONDS[program]] for program, figures in found["figures"].items()}
+        ours = times.get("Isocenter")
+        for program, value in times.items():
+            figures = found["figures"][program]
+            ratio = f"{value / ours:.1f}x" if ours else ""
+            note = "an earlier run: ratio not to be quoted" if figures.get("cached") else ""
+            if program == "Isocenter":
+                note = f"fastest of {figures['runs_s']}, backend {figures.get('backend')}"
+            rows.append([name, program, f"{value:.2f}", ratio, figures.get("peak_rss_mib", ""), note])
+    return table(["case", "program", "seconds", "times ours", "peak MiB", ""], rows)
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            model = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start"
+
+
+def report(measured, checks, where, arguments):
+    failures = [f"* {name}: {text}" for name, found in measured.items() for text in found["failed"].values()]
+    rows = [["pass" if check["passed"] else "FAIL", check["what"], f"{check['value']:.5g}{check['unit']}",
+             f"{check['limit']:.5g}{check['unit']}"] for check in checks]
+    parts = [
+        "# Isocenter beside other programs",
+        f"{time.strftime('%Y-%m-%d %H:%M:%S %z')}; {where}; {arguments.threads} threads. Exact Shepp-Logan projections, "
+        f"the same files for all; Hann {programs.HANN} (plastimatch: plain ramp). In the phantom's units water is 1.02, so "
+        f"1 HU is {regions.HU_UNIT}.",
+        "## Verdicts", table(["", "what", "found", "at most"], rows) if rows else "None: Isocenter gave no volume.",
+        "## RMSE (bias) against the drawn phantom", accuracy_table(measured),
+        "Field of view: what every view sees, edges of the phantom included. Interior: inside the head, no edge within 3 "
+        "voxels. Centre: a ball of 0.3 of the phantom's scale. Midplane: five slices around the source's plane.",
+        "## Bias across the rotation axis, HU", bias_table(measured),
+        "## Wall time from projections in memory to the volume", time_table(measured),
+    ]
+    if not shutil.which("plastimatch"):
+        parts.append("plastimatch was not run: it is not installed (Debian package plastimatch).")
+    if failures:
+        parts += ["## Programs that failed", "\n".join(failures)]
+    return "\n\n".join(parts) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binary", help="our program; left out: only the peers run")
+    parser.add_argument("--out", default="out/compare")
+    parser.add_argument("--only", help="cases, separated by commas: " + ", ".join(case.name for case in CASES))
+    parser.add_argument("--fresh", action="store_true", help="run the peers again instead of using what they gave before")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reps", type=int, default=3, help="runs of ours; the fastest counts")
+    arguments = parser.parse_args()
+    wanted = arguments.only.split(",") if arguments.only else [case.name for case in CASES]
+    unknown = set(wanted) - {case.name for case in CASES}
+    if unknown:
+        parser.error(f"no case {', '.join(sorted(unknown))}")
+
+    where = machine()
+    measured = {}
+    for case in CASES:
+        if case.name in wanted:
+            measured[case.name] = measure(arguments.out, case, arguments)
+    checks = verdicts(measured)
+    text = report(measured, checks, where, arguments)
+    with open(os.path.join(arguments.out, "report.md"), "w", encoding="utf-8") as file:
+        file.write(text)
+    with open(os.path.join(arguments.out, "report.json"), "w", encoding="utf-8") as file:
+        json.dump(dict(machine=where, threads=arguments.threads, measured=measured, verdicts=checks), file, indent=1)
+    print(text)
+    print(f"written to {os.path.join(arguments.out, 'report.md')}")
+    failed = any(found["failed"] for found in measured.values()) or not all(check["passed"] for check in checks)
+    sys.exit(1 if failed or (arguments.binary and not checks) else 0)
+
+
+if __name__ == "__main__":
+    main()

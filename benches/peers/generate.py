@@ -1,0 +1,65 @@
+"""generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--vol 256]: exact Shepp-Logan projections and the drawn phantom.
+
+Line integrals and phantom are RTK's (closed form, no projector). Writes OUT/<name>[_wobble][_yaw<DEG>] as data_set.py
+says.
+"""
+
+import argparse
+import os
+
+import itk
+import numpy as np
+from itk import RTK as rtk
+
+import data_set
+
+IMAGE = itk.Image[itk.F, 3]
+
+
+def project(geometry, meta):
+    empty = np.zeros((meta["n"], meta["nv"], meta["nu"]), np.float32)
+    phantom = rtk.SheppLoganPhantomFilter[IMAGE, IMAGE].New()
+    phantom.SetInput(data_set.projection_image(empty, meta))
+    phantom.SetGeometry(geometry)
+    phantom.SetPhantomScale(meta["scale"])
+    phantom.InPlaceOff()
+    phantom.Update()
+    return itk.array_from_image(phantom.GetOutput())
+
+
+def draw(volume, meta):
+    drawn = rtk.DrawSheppLoganFilter[IMAGE, IMAGE].New()
+    drawn.SetInput(data_set.volume_image(volume["n"], volume["s"]))
+    drawn.SetPhantomScale(meta["scale"])
+    drawn.InPlaceOff()
+    drawn.Update()
+    return itk.array_from_image(drawn.GetOutput())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out")
+    parser.add_argument("which", nargs="*", default=["w1", "w2"])
+    parser.add_argument("--wobble", action="store_true")
+    parser.add_argument("--yaw", type=float, default=0.0, help="detector yaw through the sweep, degrees")
+    parser.add_argument("--views", type=int, default=0, help="another number of views")
+    parser.add_argument("--vol", action="append", help="draw only these volumes (default: all of the workload)")
+    arguments = parser.parse_args()
+    for name in arguments.which:
+        meta = dict(data_set.WORKLOADS[name])
+        meta["n"] = arguments.views or meta["n"]
+        suffix = ("_wobble" if arguments.wobble else "") + (f"_yaw{arguments.yaw:g}" if arguments.yaw else "")
+        folder = os.path.join(arguments.out, name + suffix)
+        os.makedirs(folder, exist_ok=True)
+        for key, volume in meta["vols"].items():
+            if not arguments.vol or key in arguments.vol:
+                draw(volume, meta).astype("<f4").tofile(os.path.join(folder, f"truth_{key}.raw"))
+        geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw))
+        projections = project(geometry, meta)
+        edge = max(np.abs(projections[:, :, [0, -1]]).max(), np.abs(projections[:, [0, -1], :]).max())
+        data_set.save(folder, meta, projections, data_set.matrices_from_geometry(geometry, meta))
+        print(f"{name + suffix}: {meta['n']} views, largest {projections.max():.2f}, on the detector's edge {edge:.3g}")
+
+
+if __name__ == "__main__":
+    main()
