@@ -101,6 +101,24 @@ impl ProjectionMatrix {
         Ok(Self { p, inverse })
     }
 
+    /// Takes back, bit for bit, what [`ProjectionMatrix::matrix`] and [`ProjectionMatrix::m_inverse`] gave.
+    ///
+    /// # Errors
+    /// Non-finite entries, a third row whose length is not 1, or an inverse that is not that of `p`.
+    pub fn from_stored(p: Matrix3x4<f64>, m_inverse: Matrix3<f64>) -> Result<Self, GeometryError> {
+        const TOLERANCE: f64 = 1e-6;
+        let what = || "stored projection matrix".to_string();
+        if let Some(bad) = p.iter().chain(m_inverse.iter()).find(|value| !value.is_finite()) {
+            return Err(GeometryError::NotFinite { what: what(), found: bad.to_string() });
+        }
+        let m: Matrix3<f64> = p.fixed_columns::<3>(0).into_owned();
+        let deviation = (m.row(2).norm() - 1.0).abs().max((m_inverse * m - Matrix3::identity()).abs().max());
+        if deviation.is_nan() || deviation > TOLERANCE {
+            return Err(GeometryError::SingularMatrix { what: what(), determinant: m.determinant() });
+        }
+        Ok(Self { p, inverse: m_inverse })
+    }
+
     /// Composes the matrix of a placed detector.
     ///
     /// # Errors
@@ -296,6 +314,18 @@ mod tests {
             assert!((image.u - u).abs() < 1e-9 && (image.v - v).abs() < 1e-9, "{image:?}");
         }
         assert!((p.source_position() - pose.source).norm() < 1e-9);
+    }
+
+    #[test]
+    fn projection_matrix_comes_back_from_store_bit_for_bit_and_not_with_a_foreign_inverse() {
+        let (pose, grid) = awkward_pose();
+        let p = ProjectionMatrix::from_pose(&pose, &grid).unwrap();
+        let moved = p.for_space(&Isometry3::new(Vector3::new(5.0, -8.0, 2.0), Vector3::new(0.1, 0.5, -0.2)));
+        for p in [p, moved] {
+            assert_eq!(ProjectionMatrix::from_stored(*p.matrix(), *p.m_inverse()), Ok(p));
+        }
+        assert!(ProjectionMatrix::from_stored(*p.matrix(), *moved.m_inverse()).is_err());
+        assert!(ProjectionMatrix::from_stored(*p.matrix() * 2.0, *p.m_inverse() / 2.0).is_err());
     }
 
     #[test]
