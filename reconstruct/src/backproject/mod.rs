@@ -1,0 +1,313 @@
+//! Voxel-driven back-projection of filtered views: the contract, the layouts, the choice of backend.
+//!
+//! The volume is held as columns along one of its index axes, the one nearest to the rotation axis. Where the
+//! virtual detector's columns are parallel to it, `u` and the depth are constant along a voxel column and `v`
+//! is linear in it: two detector columns are blended once and read along. Each voxel adds its views in the
+//! order they come, so the result has one hash for any number of threads, tile or block size.
+
+mod columns;
+mod columns_avx512;
+mod general;
+mod reference;
+
+use crate::error::ReconstructError;
+use carm::VolumeGrid;
+use nalgebra::{Matrix3x4, Point3, Vector3};
+use ndarray::Array3;
+use std::fmt;
+use std::str::FromStr;
+
+/// Rows of zeros above and below each detector column: whole vectors that only touch the edge stay inside.
+pub(crate) const PADDING: usize = 80;
+
+/// A filtered view ready to be smeared back: `columns[u][v]` with `v` fastest, padded by zeros and one copy
+/// of each border.
+#[derive(Clone, Debug, Default)]
+pub struct FilteredView {
+    /// Samples of all columns, one after the other.
+    pub(crate) columns: Vec<f32>,
+    /// Samples from one column to the next.
+    pub(crate) stride: usize,
+    /// Detector columns.
+    pub(crate) nu: usize,
+    /// Detector rows.
+    pub(crate) nv: usize,
+    /// Virtual projection matrix.
+    pub(crate) p: Matrix3x4<f64>,
+    /// Arc element times focal length: the view's factor before 1/depth².
+    pub(crate) scale: f64,
+}
+
+impl FilteredView {
+    /// An empty view of the given size.
+    pub(crate) fn new(nu: usize, nv: usize) -> Self {
+        let stride = (nv + 2 * PADDING).next_multiple_of(16);
+        // One copied column on either side, so that blending at the border needs no test.
+        Self { columns: vec![0.0; stride * (nu + 2)], stride, nu, nv, p: Matrix3x4::zeros(), scale: 0.0 }
+    }
+
+    /// Fills the padded columns from row-major filtered samples, in parallel over columns.
+    pub(crate) fn fill_from_rows(&mut self, rows: &[f32]) {
+        use rayon::prelude::*;
+        const COLUMNS_AT_ONCE: usize = 16;
+        let (nu, nv, stride) = (self.nu, self.nv, self.stride);
+        self.columns[stride..stride * (nu + 1)]
+            .par_chunks_mut(stride * COLUMNS_AT_ONCE)
+            .enumerate()
+            .for_each(|(chunk, columns)| {
+                let first = chunk * COLUMNS_AT_ONCE;
+                let count = columns.len() / stride;
+                for v in 0..nv {
+                    let row = &rows[v * nu + first..][..count];
+                    for (column, value) in row.iter().enumerate() {
+                        columns[column * stride + PADDING + v] = *value;
+                    }
+                }
+                for column in columns.chunks_exact_mut(stride) {
+                    column[PADDING - 1] = column[PADDING];
+                    column[PADDING + nv] = column[PADDING + nv - 1];
+                }
+            });
+        let (head, tail) = self.columns.split_at_mut(stride);
+        head.copy_from_slice(&tail[..stride]);
+        let (body, last) = self.columns.split_at_mut(stride * (nu + 1));
+        last.copy_from_slice(&body[stride * nu..]);
+    }
+
+    /// A padded column; `u` from -1 to `nu`.
+    fn column(&self, u: i64) -> &[f32] {
+        &self.columns[(u + 1) as usize * self.stride..][..self.stride]
+    }
+}
+
+/// How voxels lie in the accumulator: `[slow][fast][along]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnLayout {
+    /// The grid that is filled.
+    pub grid: VolumeGrid,
+    /// Index axis along which columns run.
+    pub along: usize,
+    slow: usize,
+    fast: usize,
+    stride: usize,
+}
+
+impl ColumnLayout {
+    /// Columns along the index axis nearest to `axis`.
+    pub fn nearest_to(grid: VolumeGrid, axis: &Vector3<f64>) -> Self {
+        let cosine = |index: usize| grid.direction.column(index).dot(axis).abs();
+        let along = (0..3).max_by(|&a, &b| cosine(a).total_cmp(&cosine(b))).expect("three axes");
+        let (slow, fast) = match along {
+            0 => (2, 1),
+            1 => (2, 0),
+            _ => (1, 0),
+        };
+        Self { grid, along, slow, fast, stride: grid.shape[along].next_multiple_of(16) }
+    }
+
+    /// Unit vector along the columns.
+    pub fn column_direction(&self) -> Vector3<f64> {
+        self.grid.direction.column(self.along).into_owned()
+    }
+
+    /// Angle between the columns and `axis`, radians.
+    pub fn tilt_rad(&self, axis: &Vector3<f64>) -> f64 {
+        self.column_direction().cross(axis).norm().atan2(self.column_direction().dot(axis).abs())
+    }
+
+    /// Voxels of a column.
+    pub fn column_length(&self) -> usize {
+        self.grid.shape[self.along]
+    }
+
+    fn slow_count(&self) -> usize {
+        self.grid.shape[self.slow]
+    }
+
+    fn fast_count(&self) -> usize {
+        self.grid.shape[self.fast]
+    }
+
+    /// Floats of the accumulator.
+    fn len(&self) -> usize {
+        self.slow_count() * self.fast_count() * self.stride
+    }
+
+    /// Centre of the first voxel of a column.
+    pub fn column_start(&self, slow: usize, fast: usize) -> Point3<f64> {
+        let mut index = [0.0; 3];
+        index[self.slow] = slow as f64;
+        index[self.fast] = fast as f64;
+        self.grid.point(index[0], index[1], index[2])
+    }
+
+    /// From one voxel of a column to the next, mm.
+    pub fn column_step(&self) -> Vector3<f64> {
+        self.column_direction() * self.grid.spacing_mm[self.along]
+    }
+
+    /// Number of columns as `[slow, fast]`.
+    pub fn column_counts(&self) -> [usize; 2] {
+        [self.slow_count(), self.fast_count()]
+    }
+
+    /// One column, padded as the accumulator's are.
+    pub(crate) fn empty_column<T: Clone + Default>(&self) -> Vec<T> {
+        vec![T::default(); self.stride]
+    }
+
+    /// Puts an accumulator into the order of a volume, `[z, y, x]`.
+    pub(crate) fn volume_from_columns<T: Copy + Default + Send + Sync>(&self, columns: &[T]) -> Array3<T> {
+        use rayon::prelude::*;
+        let [nx, ny, nz] = self.grid.shape;
+        let mut values = vec![T::default(); nx * ny * nz];
+        let (stride, fast) = (self.stride, self.fast_count());
+        match self.along {
+            0 => values.par_chunks_mut(nx).enumerate().for_each(|(column, out)| {
+                out.copy_from_slice(&columns[column * stride..][..nx]);
+            }),
+            1 => values.par_chunks_mut(nx * ny).enumerate().for_each(|(z, slice)| {
+                transpose_into(&columns[z * fast * stride..][..fast * stride], stride, slice, nx);
+            }),
+            _ => {
+                // Sixteen slices at once: each cache line of a column is read once.
+                const SLICES: usize = 16;
+                values.par_chunks_mut(nx * ny * SLICES).enumerate().for_each(|(block, slices)| {
+                    let first = block * SLICES;
+                    let count = slices.len() / (nx * ny);
+                    for column in 0..nx * ny {
+                        let line = &columns[column * stride + first..][..count];
+                        for (slice, value) in line.iter().enumerate() {
+                            slices[slice * nx * ny + column] = *value;
+                        }
+                    }
+                });
+            }
+        }
+        Array3::from_shape_vec((nz, ny, nx), values).expect("sizes of the grid")
+    }
+}
+
+/// `columns[x][y]` with the given stride into `slice[y][x]`.
+fn transpose_into<T: Copy>(columns: &[T], stride: usize, slice: &mut [T], nx: usize) {
+    const BLOCK: usize = 16;
+    let ny = slice.len() / nx;
+    for y0 in (0..ny).step_by(BLOCK) {
+        for x in 0..nx {
+            for y in y0..(y0 + BLOCK).min(ny) {
+                slice[y * nx + x] = columns[x * stride + y];
+            }
+        }
+    }
+}
+
+/// Which instructions the CPU backend uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isa {
+    /// Plain Rust for any CPU.
+    Portable,
+    /// The portable code compiled for AVX2 and FMA.
+    Avx2,
+    /// 512-bit permutes.
+    Avx512,
+}
+
+impl Isa {
+    /// The best that this CPU has.
+    pub fn detect() -> Self {
+        [Self::Avx512, Self::Avx2].into_iter().find(|isa| isa.is_available()).unwrap_or(Self::Portable)
+    }
+
+    /// Whether this CPU has it.
+    pub fn is_available(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_available(),
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        matches!(self, Self::Portable)
+    }
+}
+
+/// Who back-projects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The equation in `f64`: slow, defines correct.
+    Reference,
+    /// The CPU with its best instructions.
+    #[default]
+    Cpu,
+    /// The CPU with instructions of the caller's choice.
+    CpuForced(Isa),
+}
+
+impl Backend {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("reference", Self::Reference),
+        ("cpu", Self::Cpu),
+        ("cpu-portable", Self::CpuForced(Isa::Portable)),
+        ("cpu-avx2", Self::CpuForced(Isa::Avx2)),
+        ("cpu-avx512", Self::CpuForced(Isa::Avx512)),
+    ];
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(_, backend)| backend == self).map_or("cpu", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for Backend {
+    type Err = ReconstructError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, backend)| *backend);
+        match found {
+            Some(Self::CpuForced(isa)) if !isa.is_available() => Err(ReconstructError::BadOption {
+                option: "backend",
+                expected: "instructions that this CPU has".into(),
+                found: text.into(),
+            }),
+            Some(backend) => Ok(backend),
+            None => Err(ReconstructError::BadOption {
+                option: "backend",
+                expected: Self::NAMES.map(|(name, _)| name).join(", "),
+                found: text.into(),
+            }),
+        }
+    }
+}
+
+/// The backend contract: takes filtered views in order, gives the volume at the end.
+///
+/// An implementation may keep the volume wherever it likes (a GPU's memory); it must add views to each voxel
+/// in the order given, whatever its tiles, and treat two calls like one call with all views.
+pub trait Backprojector: Send {
+    /// Name for provenance, such as `cpu-avx512`.
+    fn name(&self) -> String;
+    /// Adds views.
+    fn add(&mut self, views: &[FilteredView]);
+    /// The sum of everything added, `[z, y, x]`.
+    fn finish(self: Box<Self>) -> Array3<f32>;
+}
+
+/// Makes the chosen backend for a layout. `has_parallel_columns`: the views' detector columns are parallel to
+/// the volume's.
+pub fn backprojector(
+    backend: Backend,
+    layout: ColumnLayout,
+    has_parallel_columns: bool,
+) -> Box<dyn Backprojector> {
+    let isa = match backend {
+        Backend::Reference => return Box::new(reference::Reference::new(layout)),
+        Backend::Cpu => Isa::detect(),
+        Backend::CpuForced(isa) => isa,
+    };
+    if has_parallel_columns {
+        Box::new(columns::Columns::new(layout, isa))
+    } else {
+        Box::new(general::General::new(layout, isa))
+    }
+}

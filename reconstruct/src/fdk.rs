@@ -1,0 +1,297 @@
+//! Filtered back-projection, view by view, while the arm is still turning.
+//!
+//! `f(X) = Σ J_i f_u,i w_i(X)⁻² q_i(u, v)` with the arc element `J_i = |(a_{i+1} - a_{i-1})/2 · e_u,i|` from the
+//! source positions `a`, the focal length `f_u` in columns, the depth `w` and the filtered rows `q`. Neither
+//! pixel pitch nor isocenter nor angle enters: the ramp kernel is homogeneous of degree -2.
+
+use crate::backproject::{Backprojector, FilteredView, backprojector};
+use crate::error::ReconstructError;
+use crate::field_of_view::field_of_view;
+use crate::plan::FdkPlan;
+use crate::signal::{Samples, line_integrals};
+use crate::view_filter::ViewFilter;
+use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume};
+use nalgebra::{Point3, Vector3};
+use std::sync::Arc;
+
+/// A source farther than this share of the radius from the planned orbit is not of this scan.
+const MAX_OFF_ORBIT: f64 = 0.1;
+/// Steps by which a sweep may miss its planned ends before its weights no longer suit.
+const MAX_MISSING_STEPS: f64 = 2.0;
+
+/// Runs each stage; a caller that owns a clock may time it.
+pub trait Observer: Send {
+    /// Runs `work`, which is the stage called `name`.
+    fn stage(&mut self, name: &'static str, work: &mut dyn FnMut()) {
+        let _ = name;
+        work();
+    }
+}
+
+/// An observer that only looks on.
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// One view: its matrix in the space of the plan, and its samples.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewInput<'a> {
+    /// Calibrated matrix by the view's measured angle.
+    pub projection_matrix: ProjectionMatrix,
+    /// Pixels `[v, u]`.
+    pub samples: Samples<'a>,
+}
+
+/// A reconstruction in progress. Views come in the order of the sweep; missing ones are simply not pushed.
+pub struct Fdk {
+    plan: Arc<FdkPlan>,
+    filter: ViewFilter,
+    line_integrals: Vec<f32>,
+    backprojector: Box<dyn Backprojector>,
+    block: Vec<FilteredView>,
+    spare: Vec<FilteredView>,
+    last: Option<Waiting>,
+    before_last: Option<Point3<f64>>,
+    angle_rad: f64,
+    first_angle_rad: Option<f64>,
+    views: usize,
+    truncated_views: usize,
+}
+
+/// A filtered view whose arc element needs the next source position.
+struct Waiting {
+    view: FilteredView,
+    source: Point3<f64>,
+    e_u: Vector3<f64>,
+    focal_u_px: f64,
+}
+
+impl Fdk {
+    /// Starts an empty volume.
+    pub fn new(plan: Arc<FdkPlan>) -> Self {
+        let backprojector =
+            backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
+        Self {
+            filter: ViewFilter::new(&plan),
+            line_integrals: vec![0.0; plan.scan.detector().pixel_count()],
+            backprojector,
+            block: Vec::with_capacity(plan.options.block_views),
+            spare: Vec::new(),
+            last: None,
+            before_last: None,
+            angle_rad: 0.0,
+            first_angle_rad: None,
+            views: 0,
+            truncated_views: 0,
+            plan,
+        }
+    }
+
+    /// Views pushed so far.
+    pub fn view_count(&self) -> usize {
+        self.views
+    }
+
+    /// Filters a view; once a block is full, back-projects it.
+    ///
+    /// Runs on the current rayon pool.
+    ///
+    /// # Errors
+    /// A view of the wrong size, with samples that are not numbers, or whose source is not on the planned
+    /// orbit. The reconstruction stays usable without that view.
+    pub fn push(
+        &mut self,
+        input: ViewInput<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(), ReconstructError> {
+        let plan = Arc::clone(&self.plan);
+        self.check(&plan, &input)?;
+        let view = plan.virtual_view(&input.projection_matrix);
+        self.angle_rad = plan.orbit.angle_near(&view.source, self.angle_rad);
+        self.first_angle_rad.get_or_insert(self.angle_rad);
+        let beta_rad = self.angle_rad + plan.half_step_rad();
+
+        observer.stage("log", &mut || {
+            line_integrals(input.samples, &plan.precorrection, &mut self.line_integrals);
+        });
+        observer.stage("virtual-detector", &mut || {
+            self.filter.resample(&plan, &view, &self.line_integrals);
+        });
+        if let Some(mu) = plan.options.truncation_water_per_mm {
+            observer.stage("truncation", &mut || {
+                self.truncated_views += usize::from(self.filter.find_truncation(&plan, &view, mu));
+            });
+        }
+        observer.stage("weights-ramp", &mut || self.filter.weight_and_filter(&plan, &view, beta_rad));
+        let [nu, nv] = plan.virtual_size();
+        let mut filtered = self.spare.pop().unwrap_or_else(|| FilteredView::new(nu, nv));
+        observer.stage("transpose", &mut || filtered.fill_from_rows(self.filter.rows()));
+        filtered.p = view.p;
+
+        self.views += 1;
+        self.release_last(&view.source);
+        self.last =
+            Some(Waiting { view: filtered, source: view.source, e_u: view.e_u, focal_u_px: view.focal_u_px });
+        if self.block.len() >= plan.options.block_views {
+            self.backproject(observer);
+        }
+        Ok(())
+    }
+
+    /// Back-projects what is left and gives back the volume in 1/mm, with masks and history.
+    ///
+    /// # Errors
+    /// [`ReconstructError::SweepCutShort`] when the planned arc was not covered: plan again for the views that
+    /// there are. [`ReconstructError::TooFewViews`] for fewer than three.
+    pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Volume, ReconstructError> {
+        if self.views < 3 {
+            return Err(ReconstructError::TooFewViews { needed: 3, found: self.views });
+        }
+        self.check_coverage()?;
+        self.release_final();
+        self.backproject(observer);
+        let Self { plan, backprojector, views, truncated_views, .. } = self;
+        let backend = backprojector.name();
+        let mut values = None;
+        let mut backprojector = Some(backprojector);
+        observer.stage("volume-order", &mut || values = backprojector.take().map(|b| b.finish()));
+        let mut mask = None;
+        observer.stage("field-of-view", &mut || mask = Some(field_of_view(&plan)));
+        let mut volume = Volume::new(*plan.grid(), values.expect("the stage ran"), Quantity::MuPerMm);
+        volume.mask = mask;
+        volume.provenance = provenance(&plan, backend, views, truncated_views);
+        Ok(volume)
+    }
+
+    fn check(&self, plan: &FdkPlan, input: &ViewInput<'_>) -> Result<(), ReconstructError> {
+        let detector = plan.scan.detector();
+        let (view, found) = (self.views, input.samples.len());
+        if found != detector.pixel_count() {
+            return Err(ReconstructError::ViewSize { view, expected: detector.pixel_count(), found });
+        }
+        let (Samples::LineIntegrals(samples) | Samples::Intensity { intensity: samples, .. }) = input.samples;
+        // A sum is not finite when any part is not; only then is the pixel looked for.
+        if !samples.iter().map(|s| s * 0.0).sum::<f32>().is_finite()
+            && let Some(pixel) = samples.iter().position(|s| !s.is_finite())
+        {
+            let (u, v) = (pixel % detector.nu, pixel / detector.nu);
+            return Err(ReconstructError::NotFinite { view, found: samples[pixel], u, v });
+        }
+        let limit_mm = plan.orbit.radius_mm * MAX_OFF_ORBIT;
+        let found_mm = plan.orbit.distance_mm(&input.projection_matrix.source_position());
+        if found_mm.is_nan() || found_mm > limit_mm {
+            return Err(ReconstructError::OffOrbit { view, found_mm, limit_mm });
+        }
+        Ok(())
+    }
+
+    fn check_coverage(&self) -> Result<(), ReconstructError> {
+        let planned = self.plan.orbit.angles_rad[self.plan.orbit.angles_rad.len() - 1];
+        let step = self.plan.orbit.median_step_rad();
+        let first = self.first_angle_rad.unwrap_or(0.0);
+        let covered = self.angle_rad - first;
+        if covered < planned - MAX_MISSING_STEPS * step {
+            return Err(ReconstructError::SweepCutShort {
+                planned_deg: (planned + step).to_degrees(),
+                covered_deg: (covered + step).to_degrees(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the waiting view its arc element, now that the next source is known.
+    fn release_last(&mut self, next: &Point3<f64>) {
+        let Some(last) = self.last.take() else { return };
+        let chord = match self.before_last {
+            Some(before) => (next - before) / 2.0,
+            // The first view stands for half a step before it, too.
+            None => next - last.source,
+        };
+        self.before_last = Some(last.source);
+        self.block.push(scaled(last, &chord));
+    }
+
+    fn release_final(&mut self) {
+        if let (Some(last), Some(before)) = (self.last.take(), self.before_last) {
+            let chord = last.source - before;
+            self.block.push(scaled(last, &chord));
+        }
+    }
+
+    fn backproject(&mut self, observer: &mut dyn Observer) {
+        observer.stage("back-projection", &mut || self.backprojector.add(&self.block));
+        self.spare.append(&mut self.block);
+    }
+}
+
+fn scaled(waiting: Waiting, chord: &Vector3<f64>) -> FilteredView {
+    let Waiting { mut view, e_u, focal_u_px, .. } = waiting;
+    view.scale = chord.dot(&e_u).abs() * focal_u_px;
+    view
+}
+
+fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: usize) -> Provenance {
+    let stage = |name: &str, parameters: &[(&str, String)]| Stage {
+        name: name.into(),
+        parameters: parameters.iter().map(|(key, value)| ((*key).into(), value.clone())).collect(),
+        seconds: 0.0,
+    };
+    let [nu, nv] = plan.virtual_size();
+    let mut stages = vec![
+        stage("log", &[("water_precorrection", format!("{:?}", plan.options.water_precorrection))]),
+        stage(
+            "virtual-detector",
+            &[("size", format!("{nu}x{nv}")), ("interpolation", "cubic (Keys)".into())],
+        ),
+    ];
+    if let Some(mu) = plan.options.truncation_water_per_mm {
+        let parameters =
+            [("mu_water_per_mm", mu.to_string()), ("truncated_views", truncated_views.to_string())];
+        stages.push(stage("truncation", &parameters));
+    }
+    let weights = [
+        ("redundancy", plan.redundancy.name().to_string()),
+        ("filter", plan.options.apodisation.to_string()),
+        ("transform_length", plan.ramp.padded_length().to_string()),
+    ];
+    stages.push(stage("weights-ramp", &weights));
+    stages.push(stage(
+        "back-projection",
+        &[("views", views.to_string()), ("interpolation", "bilinear".into())],
+    ));
+    let mut warnings = Vec::new();
+    if truncated_views > 0 {
+        warnings.push(format!("{truncated_views} views are truncated and were continued with water"));
+    }
+    if views < plan.scan.views().len() {
+        warnings.push(format!(
+            "{} of {} planned views are missing",
+            plan.scan.views().len() - views,
+            plan.scan.views().len()
+        ));
+    }
+    Provenance { backend, stages, warnings, ..Provenance::default() }
+}
+
+/// Reconstructs a whole stack at once: the same steps as streaming, the same bits.
+///
+/// # Errors
+/// As [`Fdk::push`] and [`Fdk::finish`].
+pub fn reconstruct_stack(
+    plan: Arc<FdkPlan>,
+    line_integrals: ndarray::ArrayView3<'_, f32>,
+    observer: &mut dyn Observer,
+) -> Result<Volume, ReconstructError> {
+    let matrices = plan.scan.views().to_vec();
+    let found = line_integrals.shape()[0];
+    if found != matrices.len() {
+        return Err(ReconstructError::TooFewViews { needed: matrices.len(), found });
+    }
+    let mut fdk = Fdk::new(plan);
+    for (projection_matrix, view) in matrices.into_iter().zip(line_integrals.outer_iter()) {
+        let view = view.as_standard_layout();
+        let samples = Samples::LineIntegrals(view.as_slice().expect("standard layout"));
+        fdk.push(ViewInput { projection_matrix, samples }, observer)?;
+    }
+    fdk.finish(observer)
+}

@@ -1,0 +1,229 @@
+//! Everything that is decided before the first view: orbit, weights, virtual detector, filter, layout.
+
+use crate::backproject::{Backend, ColumnLayout};
+use crate::error::ReconstructError;
+use crate::orbit::Orbit;
+use crate::ramp::{Apodisation, RampFilter};
+use crate::redundancy::{FanRange, Redundancy};
+use crate::signal::WaterPrecorrection;
+use crate::truncation::{MAX_EXTENSION, Sides};
+use crate::virtual_detector::{VirtualGrid, VirtualView};
+use carm::{ProjectionMatrix, ScanGeometry, VolumeGrid};
+use nalgebra::{Unit, Vector3};
+
+/// Volume columns tilted by more than this against the rotation axis are back-projected voxel by voxel.
+///
+/// Up to here rows are filtered along the source's motion without its part along the columns.
+const PARALLEL_TILT_RAD: f64 = 1.0 / 57.295_779_513_082_32;
+/// Views gathered before they are back-projected together.
+const DEFAULT_BLOCK_VIEWS: usize = 8;
+
+/// What the caller may choose.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FdkOptions {
+    /// Roll-off of the ramp.
+    pub apodisation: Apodisation,
+    /// Continue truncated rows with water of this attenuation, 1/mm.
+    pub truncation_water_per_mm: Option<f64>,
+    /// Water precorrection of measured counts.
+    pub water_precorrection: Vec<f64>,
+    /// Who back-projects.
+    pub backend: Backend,
+    /// Views per back-projection call; the result does not depend on it.
+    pub block_views: usize,
+    /// Accept arcs that leave rays unmeasured.
+    pub limited_angle: bool,
+    /// Weights of a sweep that need not reach its planned end: see [`Redundancy::confidence`].
+    pub confidence_weights: bool,
+}
+
+impl Default for FdkOptions {
+    fn default() -> Self {
+        Self {
+            apodisation: Apodisation::None,
+            truncation_water_per_mm: None,
+            water_precorrection: vec![1.0],
+            backend: Backend::Cpu,
+            block_views: DEFAULT_BLOCK_VIEWS,
+            limited_angle: false,
+            confidence_weights: false,
+        }
+    }
+}
+
+/// A reconstruction decided upon: share it, and feed views to [`crate::Fdk`].
+pub struct FdkPlan {
+    pub(crate) scan: ScanGeometry,
+    pub(crate) options: FdkOptions,
+    pub(crate) orbit: Orbit,
+    pub(crate) layout: ColumnLayout,
+    pub(crate) has_parallel_columns: bool,
+    pub(crate) column: Vector3<f64>,
+    pub(crate) virtual_grid: VirtualGrid,
+    pub(crate) fan: FanRange,
+    pub(crate) redundancy: Redundancy,
+    pub(crate) margin: usize,
+    pub(crate) sides: Sides,
+    pub(crate) ramp: RampFilter,
+    pub(crate) precorrection: WaterPrecorrection,
+}
+
+impl FdkPlan {
+    /// Plans for a sweep through `scan` (planned or measured) onto `grid`, both in the same space.
+    ///
+    /// # Errors
+    /// A geometry without an arc, an arc too short, or an option out of range.
+    pub fn new(scan: ScanGeometry, grid: VolumeGrid, options: FdkOptions) -> Result<Self, ReconstructError> {
+        check(&options)?;
+        let orbit = Orbit::fit(scan.views())?;
+        let layout = ColumnLayout::nearest_to(grid, &orbit.axis);
+        let has_parallel_columns = layout.tilt_rad(&orbit.axis) <= PARALLEL_TILT_RAD;
+        let column = if has_parallel_columns { layout.column_direction() } else { orbit.axis.into_inner() };
+        let virtual_grid = VirtualGrid::covering(&scan, &orbit, &column);
+        let fan = fan_of(&scan, &orbit, virtual_grid, &column);
+        let step = orbit.median_step_rad();
+        let redundancy = if options.confidence_weights {
+            // The arc is checked all the same; only the weights differ.
+            Redundancy::for_sweep(orbit.arc_rad(), step, fan, scan.views().len(), options.limited_angle)?;
+            Redundancy::confidence(orbit.arc_rad(), fan)
+        } else {
+            Redundancy::for_sweep(orbit.arc_rad(), step, fan, scan.views().len(), options.limited_angle)?
+        };
+        let margin = match options.truncation_water_per_mm {
+            Some(_) => (virtual_grid.nu as f64 * MAX_EXTENSION).ceil() as usize,
+            None => 0,
+        };
+        let ramp = RampFilter::new(virtual_grid.nu + 2 * margin, virtual_grid.nu, options.apodisation);
+        let sides = continued_sides(&scan, &orbit, virtual_grid, &column, redundancy);
+        let precorrection = WaterPrecorrection::new(&options.water_precorrection);
+        Ok(Self {
+            scan,
+            options,
+            orbit,
+            layout,
+            has_parallel_columns,
+            column,
+            virtual_grid,
+            fan,
+            redundancy,
+            margin,
+            sides,
+            ramp,
+            precorrection,
+        })
+    }
+
+    /// The fitted orbit.
+    pub fn orbit(&self) -> &Orbit {
+        &self.orbit
+    }
+
+    /// The rule for redundant rays.
+    pub fn redundancy(&self) -> &Redundancy {
+        &self.redundancy
+    }
+
+    /// Fan angles that all views see.
+    pub fn fan(&self) -> FanRange {
+        self.fan
+    }
+
+    /// The grid that is filled.
+    pub fn grid(&self) -> &VolumeGrid {
+        &self.layout.grid
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &FdkOptions {
+        &self.options
+    }
+
+    /// Size of the virtual detector in pixels, `[nu, nv]`.
+    pub fn virtual_size(&self) -> [usize; 2] {
+        [self.virtual_grid.nu, self.virtual_grid.nv]
+    }
+
+    /// Whether the fast column-parallel back-projection applies.
+    pub fn has_parallel_columns(&self) -> bool {
+        self.has_parallel_columns
+    }
+
+    /// Half a step before the first planned view: where the arc starts, radians.
+    pub(crate) fn half_step_rad(&self) -> f64 {
+        self.orbit.median_step_rad() / 2.0
+    }
+
+    pub(crate) fn virtual_view(&self, real: &ProjectionMatrix) -> VirtualView {
+        VirtualView::new(real, self.scan.detector(), self.virtual_grid, &self.orbit, &self.column)
+    }
+
+    /// +1 when virtual columns run towards the motion of the source, so that fan angles keep their sign.
+    pub(crate) fn fan_sign(&self, view: &VirtualView) -> f64 {
+        fan_sign(&self.orbit, view)
+    }
+
+    /// Columns of the unrounded axis along which rows are not filtered.
+    pub fn column_axis(&self) -> Unit<Vector3<f64>> {
+        Unit::new_unchecked(self.column)
+    }
+}
+
+fn check(options: &FdkOptions) -> Result<(), ReconstructError> {
+    if options.block_views == 0 {
+        return Err(ReconstructError::BadOption {
+            option: "block views",
+            expected: "at least 1".into(),
+            found: "0".into(),
+        });
+    }
+    if let Some(mu) = options.truncation_water_per_mm
+        && !(mu.is_finite() && mu > 0.0)
+    {
+        return Err(ReconstructError::BadOption {
+            option: "attenuation of water for truncation",
+            expected: "a positive number per mm".into(),
+            found: mu.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn fan_sign(orbit: &Orbit, view: &VirtualView) -> f64 {
+    if orbit.tangent(&view.source).dot(&view.e_u) >= 0.0 { 1.0 } else { -1.0 }
+}
+
+/// Signed fan angles of the left and right ends of a view's measured middle row.
+fn fan_of_view(scan: &ScanGeometry, orbit: &Orbit, view: &VirtualView) -> FanRange {
+    let detector = scan.detector();
+    let virtual_from_real = view.real_from_virtual.try_inverse().expect("a homography");
+    let sign = fan_sign(orbit, view);
+    let ends = [0.0, detector.nu as f64 - 1.0].map(|u| {
+        let h = virtual_from_real * Vector3::new(u, detector.centre()[1], 1.0);
+        sign * view.fan_rad(h.x / h.z)
+    });
+    FanRange { low_rad: ends[0].min(ends[1]), high_rad: ends[0].max(ends[1]) }
+}
+
+fn fan_of(scan: &ScanGeometry, orbit: &Orbit, grid: VirtualGrid, column: &Vector3<f64>) -> FanRange {
+    scan.views()
+        .iter()
+        .map(|real| fan_of_view(scan, orbit, &VirtualView::new(real, scan.detector(), grid, orbit, column)))
+        .reduce(|a, b| FanRange { low_rad: a.low_rad.max(b.low_rad), high_rad: a.high_rad.min(b.high_rad) })
+        .expect("a scan has views")
+}
+
+/// Both sides, but for the narrow side of an offset detector.
+fn continued_sides(
+    scan: &ScanGeometry,
+    orbit: &Orbit,
+    grid: VirtualGrid,
+    column: &Vector3<f64>,
+    redundancy: Redundancy,
+) -> Sides {
+    let Redundancy::OffsetFullTurn { wide_side, .. } = redundancy else {
+        return Sides { low: true, high: true };
+    };
+    let first = VirtualView::new(&scan.views()[0], scan.detector(), grid, orbit, column);
+    let wide_is_high = wide_side * fan_sign(orbit, &first) > 0.0;
+    Sides { low: !wide_is_high, high: wide_is_high }
+}

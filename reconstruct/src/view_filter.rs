@@ -1,0 +1,155 @@
+//! One view from line integrals to filtered rows: resample, continue, weight, ramp.
+
+use crate::plan::FdkPlan;
+use crate::ramp::RampScratch;
+use crate::truncation::{RowEdges, continue_row, fit_edges, is_truncated, smooth_edges};
+use crate::virtual_detector::{MeasuredSpan, VirtualView, resample_row};
+use rayon::prelude::*;
+
+/// Rows that one task handles; even, because the ramp takes rows in pairs.
+const ROWS_AT_ONCE: usize = 16;
+
+/// Buffers for one view at a time.
+pub(crate) struct ViewFilter {
+    rows: Vec<f32>,
+    spans: Vec<MeasuredSpan>,
+    edges: Vec<RowEdges>,
+    smoothed: Vec<RowEdges>,
+    weights: Vec<f32>,
+    squared_offsets: Vec<f32>,
+}
+
+impl ViewFilter {
+    pub(crate) fn new(plan: &FdkPlan) -> Self {
+        let [nu, nv] = plan.virtual_size();
+        let extended = nu + 2 * plan.margin;
+        Self {
+            rows: vec![0.0; nu * nv],
+            spans: vec![MeasuredSpan::EMPTY; nv],
+            edges: vec![RowEdges::default(); nv],
+            smoothed: vec![RowEdges::default(); nv],
+            weights: vec![0.0; extended],
+            squared_offsets: vec![0.0; extended],
+        }
+    }
+
+    /// The filtered rows of the last view, `[v, u]` on the virtual detector.
+    pub(crate) fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    /// Resamples a view onto its virtual detector.
+    pub(crate) fn resample(&mut self, plan: &FdkPlan, view: &VirtualView, line_integrals: &[f32]) {
+        let [nu, _] = plan.virtual_size();
+        let detector = plan.scan.detector();
+        self.rows
+            .par_chunks_mut(nu * ROWS_AT_ONCE)
+            .zip(self.spans.par_chunks_mut(ROWS_AT_ONCE))
+            .enumerate()
+            .for_each(|(chunk, (rows, spans))| {
+                for (i, (row, span)) in rows.chunks_exact_mut(nu).zip(spans).enumerate() {
+                    *span = resample_row(view, detector, line_integrals, chunk * ROWS_AT_ONCE + i, row);
+                }
+            });
+    }
+
+    /// Fits where rows are cut off; gives back whether any row is.
+    pub(crate) fn find_truncation(
+        &mut self,
+        plan: &FdkPlan,
+        view: &VirtualView,
+        mu_water_per_mm: f64,
+    ) -> bool {
+        let [nu, _] = plan.virtual_size();
+        let pitch_mm = pitch_at_isocenter_mm(plan, view);
+        self.edges
+            .par_iter_mut()
+            .zip(self.rows.par_chunks(nu))
+            .zip(&self.spans)
+            .for_each(|((edges, row), span)| *edges = fit_edges(row, *span, pitch_mm, mu_water_per_mm));
+        smooth_edges(&self.edges, &mut self.smoothed);
+        self.smoothed.iter().any(|edges| {
+            (plan.sides.low && is_truncated(edges.low)) || (plan.sides.high && is_truncated(edges.high))
+        })
+    }
+
+    /// Weights every row by redundancy and obliquity and filters it along the motion of the source.
+    ///
+    /// `beta_rad`: the view's angle since the start of the arc. Cosine weight: Feldkamp et al., J. Opt. Soc.
+    /// Am. A 1(6), 1984, `f_u / sqrt(f_u² + (u-c_u)² + ((v-c_v) f_u/f_v)²)`.
+    pub(crate) fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
+        let [nu, _] = plan.virtual_size();
+        let margin = plan.margin;
+        self.prepare_columns(plan, view, beta_rad);
+        let (weights, squared_offsets) = (&self.weights, &self.squared_offsets);
+        let (spans, smoothed) = (&self.spans, &self.smoothed);
+        let pitch_mm = pitch_at_isocenter_mm(plan, view);
+        self.rows.par_chunks_mut(nu * ROWS_AT_ONCE).enumerate().for_each_init(
+            || RowScratch::new(plan),
+            |scratch, (chunk, rows)| {
+                for (pair, two) in rows.chunks_mut(2 * nu).enumerate() {
+                    let mut count = 0;
+                    for (i, row) in two.chunks_exact(nu).enumerate() {
+                        let v = chunk * ROWS_AT_ONCE + pair * 2 + i;
+                        let extended = &mut scratch.extended[i];
+                        extended[..margin].fill(0.0);
+                        extended[margin + nu..].fill(0.0);
+                        extended[margin..margin + nu].copy_from_slice(row);
+                        if let Some(mu) = plan.options.truncation_water_per_mm {
+                            continue_row(extended, margin, spans[v], smoothed[v], plan.sides, pitch_mm, mu);
+                        }
+                        let height = (v as f64 - view.principal_v_px) * view.focal_u_px / view.focal_v_px;
+                        weight_row(extended, weights, squared_offsets, view.focal_u_px, height);
+                        count += 1;
+                    }
+                    let (first, second) = scratch.extended.split_at_mut(1);
+                    plan.ramp.filter_pair(
+                        &mut scratch.ramp,
+                        &mut first[0],
+                        (count == 2).then_some(&mut second[0][..]),
+                    );
+                    for (row, extended) in two.chunks_exact_mut(nu).zip(&scratch.extended) {
+                        row.copy_from_slice(&extended[margin..margin + nu]);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Per column: redundancy weight, and squared distance from the principal column.
+    fn prepare_columns(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
+        let last = plan.virtual_size()[0] as f64 - 1.0;
+        let sign = plan.fan_sign(view);
+        for (i, (weight, squared)) in self.weights.iter_mut().zip(&mut self.squared_offsets).enumerate() {
+            let u = i as f64 - plan.margin as f64;
+            // Continued columns take the weight of the detector's edge.
+            let gamma = sign * view.fan_rad(u.clamp(0.0, last));
+            *weight = plan.redundancy.weight(beta_rad, gamma) as f32;
+            *squared = ((u - view.principal_u_px) * (u - view.principal_u_px)) as f32;
+        }
+    }
+}
+
+struct RowScratch {
+    extended: [Vec<f32>; 2],
+    ramp: RampScratch,
+}
+
+impl RowScratch {
+    fn new(plan: &FdkPlan) -> Self {
+        let length = plan.virtual_size()[0] + 2 * plan.margin;
+        Self { extended: [vec![0.0; length], vec![0.0; length]], ramp: plan.ramp.scratch() }
+    }
+}
+
+fn weight_row(row: &mut [f32], weights: &[f32], squared_offsets: &[f32], focal_px: f64, height_px: f64) {
+    let focal = focal_px as f32;
+    let base = (focal_px * focal_px + height_px * height_px) as f32;
+    for ((value, weight), squared) in row.iter_mut().zip(weights).zip(squared_offsets) {
+        *value *= weight * focal / (base + squared).sqrt();
+    }
+}
+
+fn pitch_at_isocenter_mm(plan: &FdkPlan, view: &VirtualView) -> f64 {
+    plan.orbit.radius_mm / view.focal_u_px
+}
