@@ -30,15 +30,16 @@ def run(command):
     return done.stdout
 
 
-def last_json(text, who):
-    """The JSON object on the last line that is one."""
-    for line in reversed(text.strip().splitlines() or [""]):
-        if line.startswith("{"):
-            return json.loads(line)
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ProgramFailed(f"{who}: expected one JSON object on standard output, found {text[:200]!r}") from None
+def one_json(text, who):
+    """The JSON object that is all of a text, or its last line where a library has talked before it."""
+    for candidate in (text, (text.strip().splitlines() or [""])[-1]):
+        try:
+            found = json.loads(candidate)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    raise ProgramFailed(f"{who}: expected one JSON object on standard output, found {text[:200]!r}")
 
 
 def data(out, case):
@@ -62,7 +63,7 @@ def peer(out, script, case, options, fresh):
     print(f"{case.name}: {script}", flush=True)
     text = run([sys.executable, os.path.join(HERE, script), os.path.join(out, "data", case.name),
                 "--vol", case.volume, "--out", stem + ".raw", *options])
-    figures = last_json(text, script)
+    figures = one_json(text, script)
     with open(stem + ".json", "w", encoding="utf-8") as file:
         json.dump(figures, file)
     return dict(figures, cached=False), stem + ".raw"
@@ -82,9 +83,11 @@ def isocenter(out, binary, case, threads, reps):
         text = run([binary, "reconstruct", os.path.join(folder, "proj.raw"), "--grid", str(size),
                     "--voxel-mm", str(spacing_mm), "--filter", f"hann:{HANN}", "--out", target, "--json",
                     "--threads", str(threads)])
-        runs.append(last_json(text, "isocenter"))
+        runs.append(one_json(text, "isocenter"))
     if len({figures.get("volume_hash") for figures in runs}) != 1:
         raise ProgramFailed(f"isocenter gave {len(runs)} runs of {case.name} different volume hashes")
+    if any(not isinstance(figures.get("reconstruct_s"), (int, float)) for figures in runs):
+        raise ProgramFailed("isocenter: expected reconstruct_s, a number of seconds, in its JSON, found none")
     best = dict(min(runs, key=lambda figures: figures["reconstruct_s"]))
     best["runs_s"] = [round(figures["reconstruct_s"], 4) for figures in runs]
     return best, read_volume(target, size, spacing_mm)
