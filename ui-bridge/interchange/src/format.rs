@@ -1,5 +1,6 @@
 //! Which format a path means, and the two functions that everything else calls.
 
+use crate::dicom::{self, DicomClass};
 use crate::error::InterchangeError;
 use crate::stored::StoredVolume;
 use crate::{metaimage, nifti, nrrd};
@@ -18,6 +19,8 @@ pub enum VolumeFormat {
     MetaImage,
     /// `.nrrd`, `.nhdr`
     Nrrd,
+    /// A DICOM file (`.dcm`), or a folder of them.
+    Dicom,
 }
 
 impl VolumeFormat {
@@ -25,14 +28,19 @@ impl VolumeFormat {
     /// a DICOM folder (or, where such a file exists, a DICOM file).
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+        if path.is_dir() || name.ends_with(".dcm") || name.ends_with(".ima") {
+            return Some(Self::Dicom);
+        }
         if name.ends_with(".nii") || name.ends_with(".nii.gz") {
             return Some(Self::Nifti);
         }
         match path.extension() {
-            None => None,
+            None => Some(Self::Dicom),
             Some(extension) => match extension.to_string_lossy().to_ascii_lowercase().as_str() {
                 "mha" | "mhd" => Some(Self::MetaImage),
                 "nrrd" | "nhdr" => Some(Self::Nrrd),
+                // DICOM files are often named by their UID: the "extension" is its last number.
+                digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(Self::Dicom),
                 _ => None,
             },
         }
@@ -52,6 +60,12 @@ impl VolumeFormat {
 pub struct WriteOptions {
     /// Pack the samples (MetaImage, NRRD); NIfTI is packed when its name ends in `.gz`.
     pub compress: bool,
+    /// Which DICOM object to write; by default a `.dcm` file is X-Ray 3D Angiographic, a folder CT Image.
+    pub dicom_class: Option<DicomClass>,
+    /// StudyInstanceUID of an existing study that the DICOM objects join; a new one by default.
+    pub study_instance_uid: Option<String>,
+    /// How the patient lay, for DICOM; left empty where not known.
+    pub patient_position: Option<carm::PatientPosition>,
 }
 
 /// Reads a volume in LPS millimetres; the format is told by the name.
@@ -60,12 +74,13 @@ pub struct WriteOptions {
 ///
 /// # Errors
 /// An unknown extension, what the file system refuses, and content that is broken or not supported, each with
-/// what was expected and found.
+/// what was expected and found. DICOM: see [`read_dicom`](crate::read_dicom).
 pub fn read_volume(path: &Path) -> Result<Volume, InterchangeError> {
     match VolumeFormat::required(path)? {
         VolumeFormat::Nifti => nifti::open(path).and_then(StoredVolume::read),
         VolumeFormat::MetaImage => metaimage::open(path).and_then(StoredVolume::read),
         VolumeFormat::Nrrd => nrrd::open(path).and_then(StoredVolume::read),
+        VolumeFormat::Dicom => dicom::read_dicom(path, None),
     }
 }
 
@@ -81,5 +96,6 @@ pub fn write_volume(volume: &Volume, path: &Path, options: &WriteOptions) -> Res
         VolumeFormat::Nifti => nifti::write(volume, path),
         VolumeFormat::MetaImage => metaimage::write(volume, path, options.compress),
         VolumeFormat::Nrrd => nrrd::write(volume, path, options.compress),
+        VolumeFormat::Dicom => dicom::write_dicom(volume, path, options),
     }
 }

@@ -1,6 +1,6 @@
 //! All outside file formats: DICOM, NIfTI, MetaImage, NRRD, RTK geometry, projection stacks.
 //!
-//! The ways in are [`read_volume`] and [`read_projection_stack`]; the way out is
+//! The ways in are [`read_volume`], [`read_projection_stack`] and [`inspect_file`]; the way out is
 //! [`write_volume`] with its [`WriteOptions`]. Every volume arrives in LPS millimetres with its orientation,
 //! left-handed voxel axes included; every failure is an [`InterchangeError`] that names the file, what was
 //! expected and what was found, and never a patient. Files appear whole or not at all.
@@ -19,7 +19,7 @@
 //! let volume = Volume::new(grid, values, Quantity::Hu { mu_water_per_mm: None });
 //!
 //! let folder = tempfile::tempdir().unwrap();
-//! for name in ["a.nii.gz", "a.mha", "a.nrrd"] {
+//! for name in ["a.nii.gz", "a.mha", "a.nrrd", "a.dcm"] {
 //!     let path = folder.path().join(name);
 //!     write_volume(&volume, &path, &WriteOptions::default()).unwrap();
 //!     let read = read_volume(&path).unwrap();
@@ -30,10 +30,12 @@
 
 mod affine;
 mod atomic;
+mod dicom;
 mod error;
 #[cfg(test)]
 mod fixture;
 mod format;
+mod inspect;
 mod matrices;
 mod metaimage;
 mod nifti;
@@ -44,7 +46,9 @@ pub mod rtk_geometry;
 mod samples;
 mod stored;
 
+pub use dicom::{DicomClass, read_dicom};
 pub use error::{InterchangeError, SeriesSummary};
 pub use format::{VolumeFormat, WriteOptions, read_volume, write_volume};
+pub use inspect::{Inspection, inspect_file};
 pub use matrices::{read_matrices, write_matrices};
 pub use projection_stack::{GeometryFormat, ProjectionStack, StackSource, read_projection_stack};

@@ -97,7 +97,7 @@ pub fn read_projection_stack(
 }
 
 /// The stack's header as a grid `nu x nv x views`, and the geometry that lies beside it, if any.
-fn open_stack(path: &Path) -> Result<(StoredVolume, Option<PathBuf>), InterchangeError> {
+pub(crate) fn open_stack(path: &Path) -> Result<(StoredVolume, Option<PathBuf>), InterchangeError> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if path.is_dir() || matches!(extension.as_str(), "raw" | "json") {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
