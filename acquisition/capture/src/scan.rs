@@ -136,6 +136,8 @@ struct Scanner<'a> {
     file: &'a RunFile,
     contents: Contents,
     buffer: Vec<u8>,
+    /// Where a chunk begins that the end of the file tears.
+    torn_at: Option<u64>,
     /// Bytes that candidates may still be checked on: bounds the search in a file made to be slow.
     search_budget_bytes: u64,
 }
@@ -143,7 +145,7 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     fn new(file: &'a RunFile, contents: Contents) -> Self {
         let search_budget_bytes = file.bytes.saturating_mul(8).saturating_add(16 << 20);
-        Self { file, contents, buffer: Vec::new(), search_budget_bytes }
+        Self { file, contents, buffer: Vec::new(), torn_at: None, search_budget_bytes }
     }
 
     fn damaged(&mut self, start_byte: u64, end_byte: u64, kind: DamageKind) {
@@ -168,7 +170,7 @@ impl<'a> Scanner<'a> {
             match self.top_record(at)? {
                 Ok(next) => at = next,
                 Err(kind) => {
-                    let next = self.search(at + 1)?;
+                    let next = self.search(at + 1, end)?;
                     self.damaged(at, next, kind);
                     at = next;
                 }
@@ -178,6 +180,7 @@ impl<'a> Scanner<'a> {
             }
         }
         self.contents.footer = None;
+        self.contents.resume_at = self.torn_at.unwrap_or(self.contents.resume_at);
         self.damaged(end, end, DamageKind::NotClosed);
         Ok(())
     }
@@ -222,7 +225,11 @@ impl<'a> Scanner<'a> {
         let taken = self.take_record(opcode, body_at, &body);
         self.buffer = body;
         let kind = if opcode == op::ATTACHMENT { DamageKind::Description } else { DamageKind::Record };
-        Ok(if taken { Ok(body_at + length) } else { Err(kind) })
+        // A record without a checksum of its own may be an overwritten stretch that hides one that has.
+        let has_checksum = matches!(opcode, op::MESSAGE | op::ATTACHMENT);
+        let end = body_at + length;
+        let is_plain = taken && (has_checksum || self.search(at + 1, end)? == end);
+        Ok(if is_plain { Ok(end) } else { Err(kind) })
     }
 
     /// Takes a record outside any chunk; false when it does not hold.
@@ -273,24 +280,25 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// Reads the records of a chunk, whole or torn by the end of the file.
+    /// Reads the records of a chunk, whole or torn by the end of the file; gives where to go on.
+    ///
+    /// A chunk whose checksum does not hold may be no chunk at all, so its length is not trusted either: what is left
+    /// behind its last whole record is looked at again as if it stood outside.
     fn chunk(&mut self, at: u64, header: layout::ChunkHeader) -> Result<u64, CaptureError> {
         let records_at = at + HEAD_BYTES + CHUNK_HEADER_BYTES as u64;
         let mut records = std::mem::take(&mut self.buffer);
         self.file.read(records_at, header.records_bytes, &mut records)?;
         let is_torn = (records.len() as u64) < header.records_bytes;
+        let is_sound = !is_torn && crc32fast::hash(&records) == header.crc;
         let damaged_before = self.contents.damage.len();
-        self.chunk_records(&records, records_at, is_torn);
-        let end = records_at + records.len() as u64;
+        let whole = self.chunk_records(&records, records_at, is_sound);
+        let end = records_at + whole as u64;
         if is_torn {
-            self.contents.resume_at = at;
-            if self.contents.damage.len() == damaged_before {
-                self.damaged(end, end, DamageKind::Cut);
-            }
+            self.torn_at.get_or_insert(at);
         } else {
-            self.contents.chunks += 1;
-            let is_sound = header.crc == 0 || crc32fast::hash(&records) == header.crc;
-            if !is_sound && self.contents.damage.len() == damaged_before {
+            let is_complete = whole == records.len();
+            self.contents.chunks += u64::from(is_complete);
+            if !is_sound && is_complete && self.contents.damage.len() == damaged_before {
                 self.damaged(at, end, DamageKind::ChunkChecksum);
             }
         }
@@ -298,22 +306,28 @@ impl<'a> Scanner<'a> {
         Ok(end)
     }
 
-    fn chunk_records(&mut self, records: &[u8], records_at: u64, is_torn: bool) {
+    /// Takes the records of a chunk; gives where the last one that holds ends.
+    fn chunk_records(&mut self, records: &[u8], records_at: u64, is_sound: bool) -> usize {
         let mut at = 0;
         while at < records.len() {
             let rest = &records[at..];
-            let length = record_length(rest);
-            if let Some(length) = length
+            // Schemas and channels have no checksum of their own: outside a sound chunk one may be an overwritten
+            // stretch that hides a message.
+            if let Some(length) = record_length(rest)
+                && (is_sound || rest[0] == op::MESSAGE || self.hides_no_message(records, at, length))
                 && self.take_chunk_record(&rest[..length], records_at + at as u64)
             {
                 at += length;
                 continue;
             }
-            let next = self.search_in_chunk(records, at + 1);
-            let kind = if is_torn && next == records.len() { DamageKind::Cut } else { DamageKind::Record };
-            self.damaged(records_at + at as u64, records_at + next as u64, kind);
+            let next = self.search_in_chunk(records, at + 1, records.len());
+            if next == records.len() {
+                return at;
+            }
+            self.damaged(records_at + at as u64, records_at + next as u64, DamageKind::Record);
             at = next;
         }
+        at
     }
 
     fn take_chunk_record(&mut self, record: &[u8], at: u64) -> bool {
@@ -326,8 +340,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// Next message in a chunk that proves itself.
-    fn search_in_chunk(&mut self, records: &[u8], from: usize) -> usize {
-        for at in from..records.len() {
+    fn search_in_chunk(&mut self, records: &[u8], from: usize, until: usize) -> usize {
+        for at in from..until {
             let rest = &records[at..];
             if is_message_front(rest)
                 && let Some(length) = record_length(rest)
@@ -337,26 +351,32 @@ impl<'a> Scanner<'a> {
                 return at;
             }
         }
-        records.len()
+        until
     }
 
-    /// Next record outside a chunk that proves itself, or the end of the file.
-    fn search(&mut self, from: u64) -> Result<u64, CaptureError> {
+    fn hides_no_message(&mut self, records: &[u8], at: usize, length: usize) -> bool {
+        let end = at + length;
+        self.search_in_chunk(records, at + 1, end) == end
+    }
+
+    /// Next record outside a chunk that proves itself and begins before `until`, or `until`.
+    fn search(&mut self, from: u64, until: u64) -> Result<u64, CaptureError> {
         const WINDOW_BYTES: u64 = 1 << 20;
         /// Enough for the front of any record by which a candidate is recognised.
         const FRONT_BYTES: u64 = 128;
         let mut window = Vec::new();
         let mut at = from;
-        while at < self.file.bytes {
+        while at < until {
             self.file.read(at, WINDOW_BYTES + FRONT_BYTES, &mut window)?;
-            for start in 0..window.len().min(WINDOW_BYTES as usize) {
+            let starts = (until - at).min(WINDOW_BYTES).min(window.len() as u64);
+            for start in 0..starts as usize {
                 if self.proves_itself(&window[start..], at + start as u64)? {
                     return Ok(at + start as u64);
                 }
             }
             at += WINDOW_BYTES;
         }
-        Ok(self.file.bytes)
+        Ok(until)
     }
 
     fn proves_itself(&mut self, front: &[u8], at: u64) -> Result<bool, CaptureError> {
