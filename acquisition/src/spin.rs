@@ -325,7 +325,7 @@ mod tests {
             let mut spin = armed(10);
             let mut seen = Vec::new();
             for index in 0..10_u64 {
-                let jitter = if index % 2 == 0 { 0.004 } else { -0.004 };
+                let jitter = if index.is_multiple_of(2) { 0.004 } else { -0.004 };
                 let angle = 1.0 + sense * (STEP_RAD * index as f64 + jitter);
                 seen.extend(spin.frame(&view(index, angle), HostTime(100 * index)).map(|t| (index, t.to)));
             }

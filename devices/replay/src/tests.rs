@@ -43,7 +43,7 @@ fn frame(sequence: u64) -> (FrameHeader, Vec<u16>) {
             wall: WallTime(1_700_000_000_000_000_000 + sequence),
         },
         mid_exposure: DeviceTime(1_500 + sequence * PERIOD_NS),
-        is_xray_on: sequence % 2 == 0,
+        is_xray_on: sequence.is_multiple_of(2),
         pedal: Pedal::Acquisition,
         gantry: GantryPose { primary_angle_rad: sequence as f64 * 0.1, secondary_angle_rad: -0.0 },
         exposure: Exposure { tube_voltage_kv: 110.1, tube_current_ma: 40.7, pulse_width_ms: 8.3 },

@@ -23,7 +23,7 @@ pub(crate) fn description() -> RunDescription {
         let primary_rad = -1.9 + 0.7 * i as f64;
         let angles = CarmAngles { primary_rad, secondary_rad: 1e-3 / 3.0 };
         let p = carm::converters::projection_from_carm_angles(angles, distances, &detector).unwrap();
-        let projection_matrix = if i % 2 == 0 { p } else { p.for_space(&moved) };
+        let projection_matrix = if i.is_multiple_of(2) { p } else { p.for_space(&moved) };
         PlannedView { primary_angle_rad: primary_rad, projection_matrix }
     };
     let map = |scale: f32| {
