@@ -1,1 +1,3 @@
 //! One test binary for what spans crates; each module is a topic.
+
+mod capture_oracle;
