@@ -6,7 +6,7 @@
 //! 1. A voxel above 130 HU is even when the standard deviation over the 7 mm cube around it is under 12 % of the
 //!    mean plus 25 HU (the noise of a clinical CT at 1-2 mm is 10-25 HU).
 //! 2. Even voxels form pools by their faces. A pool under 0.5 ml is not blood.
-//! 3. The rim of a pool are the voxels within 4.5 mm of it that do not belong to it. When more than a third of the rim
+//! 3. The rim of a pool are the voxels within 7 mm of it that do not belong to it. When more than a fifth of the rim
 //!    is brighter than the pool's mean plus 80 HU, the pool is marrow in its shell, else blood.
 //! 4. Around blood the excess attenuation counts as iodine up to 5 mm from its even inside (which ends some 3.5 mm
 //!    before its wall) and ever less up to 8 mm, so no edge appears in
@@ -19,7 +19,7 @@ use crate::patient::label;
 use ndarray::Array3;
 
 const EVEN_HALF_WIDTH_MM: f64 = 3.5;
-const RIM_MM: f64 = 4.5;
+const RIM_MM: f64 = 7.0;
 const REACH_MM: f64 = 8.0;
 const CERTAIN_MM: f64 = 5.0;
 const POOL_MIN_MM3: f64 = 500.0;
@@ -179,7 +179,7 @@ fn has_brighter_shell(
             }
         });
     }
-    3 * brighter > rim
+    5 * brighter > rim
 }
 
 fn spread(values: &Array3<f32>, pool: &[Index], share: &mut Array3<f32>, mean: f32, spacing_mm: [f64; 3]) {

@@ -44,6 +44,8 @@ mod protocol;
 mod random;
 mod scatter;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod truth;
 mod views;
 
