@@ -37,6 +37,9 @@ mod ring;
 mod shared_memory;
 mod spin;
 
+#[cfg(test)]
+mod counting_allocator;
+
 pub use correct::{CorrectedFrame, Corrector, VarianceModel};
 pub use error::AcquisitionError;
 pub use ledger::{Arrival, SequenceLedger};

@@ -424,6 +424,25 @@ mod tests {
     }
 
     #[test]
+    fn frame_ring_producer_and_readers_never_allocate() {
+        let (mut producer, ring) = FrameRing::new(3, 97).unwrap();
+        let (mut slow, mut screen) = (ring.lossless_reader(), ring.newest_reader());
+        let mut counts = vec![0; 97];
+        let (header, sent) = frame(5, 97);
+        let before = crate::counting_allocator::allocations();
+        for round in 0..50 {
+            producer.publish(&header, &sent).unwrap();
+            if round % 7 == 0 {
+                slow.next(&mut counts).unwrap();
+                screen.next(&mut counts).unwrap();
+            }
+        }
+        assert_eq!(crate::counting_allocator::allocations(), before);
+        drop(vec![0_u8; std::hint::black_box(9)]);
+        assert!(crate::counting_allocator::allocations() > before, "the counter counts");
+    }
+
+    #[test]
     fn frame_ring_wakes_a_waiting_reader() {
         let (mut producer, ring) = FrameRing::new(2, 4).unwrap();
         let mut reader = ring.lossless_reader();
