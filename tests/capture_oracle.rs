@@ -70,7 +70,8 @@ fn capture_is_read_message_by_message_by_the_python_mcap_package() {
     let path = record(folder.path());
     let found = run_oracle("read_capture.py", &[path.to_str().unwrap()]);
     assert_eq!(found["profile"], "isocenter");
-    for (topic, count) in [("/frames", 30), ("/gantry", 30), ("/exposure", 30), ("/events", 2), ("/gaps", 1)] {
+    for (topic, count) in [("/frames", 30), ("/gantry", 30), ("/exposure", 30), ("/events", 2), ("/gaps", 1)]
+    {
         assert_eq!(found["topics"][topic], count, "{topic}: {found}");
     }
     assert_eq!(found["kinds"]["outcome"], 1);
