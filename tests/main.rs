@@ -1,3 +1,4 @@
 //! One test binary for what spans crates; each module is a topic.
 
 mod capture_oracle;
+mod interchange_volumes;

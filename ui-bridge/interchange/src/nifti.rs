@@ -184,7 +184,7 @@ impl Header {
         let affine = if self.sform_code > 0 {
             Matrix4::from_fn(|row, column| if row < 3 { self.srow[row][column] } else { 0.0 })
         } else if self.qform_code > 0 {
-            self.from_quaternion()
+            self.qform_affine()
         } else {
             warnings.push("no orientation in the file: voxel axes taken as right, anterior, superior".into());
             Matrix4::from_diagonal(&Vector4::new(self.pixdim[1], self.pixdim[2], self.pixdim[3], 0.0))
@@ -199,7 +199,7 @@ impl Header {
         affine
     }
 
-    fn from_quaternion(&self) -> Matrix4<f64> {
+    fn qform_affine(&self) -> Matrix4<f64> {
         let [b, c, d] = self.quaternion;
         let a = (1.0 - b * b - c * c - d * d).max(0.0).sqrt();
         let rotation = UnitQuaternion::from_quaternion(Quaternion::new(a, b, c, d)).to_rotation_matrix();

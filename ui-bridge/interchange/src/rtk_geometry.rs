@@ -273,6 +273,52 @@ mod tests {
         assert!((read.views[1].gantry_angle_rad - 350_f64.to_radians()).abs() < 1e-14);
     }
 
+    /// Written by RTK 2.7.0 (`AddProjection(1000, 1500, gantry, offset_x, 2, out_of_plane, 4, 5, 6)`).
+    const BY_RTK: &str = "<?xml version=\"1.0\"?>
+<!DOCTYPE RTKGEOMETRY>
+<RTKThreeDCircularGeometry version=\"3\">
+    <SourceToIsocenterDistance>1000</SourceToIsocenterDistance>
+    <SourceToDetectorDistance>1500</SourceToDetectorDistance>
+    <SourceOffsetX>5</SourceOffsetX>
+    <SourceOffsetY>6</SourceOffsetY>
+    <ProjectionOffsetY>2</ProjectionOffsetY>
+    <InPlaneAngle>4</InPlaneAngle>
+  <Projection>
+    <GantryAngle>10</GantryAngle>
+    <ProjectionOffsetX>1</ProjectionOffsetX>
+    <OutOfPlaneAngle>3</OutOfPlaneAngle>
+    <Matrix>
+        -1473.87050023186   -104.700656206795    258.378639086397                3500
+         90.1398569279845   -1494.50472892326   -91.3587511901591                5000
+        0.173410198874506 -0.0523359562429438   0.983458108213279               -1000
+    </Matrix>
+  </Projection>
+  <Projection>
+    <GantryAngle>20</GantryAngle>
+    <ProjectionOffsetX>1.5</ProjectionOffsetX>
+    <OutOfPlaneAngle>0</OutOfPlaneAngle>
+    <Matrix>
+        -1404.90829468405   -104.634710616188     515.06942334235                4000
+         99.6925460174035   -1496.34607538974   -32.0284082386448                5000
+        0.342020143325669                   0   0.939692620785908               -1000
+    </Matrix>
+  </Projection>
+</RTKThreeDCircularGeometry>
+";
+
+    #[test]
+    fn rtk_geometry_reads_rtks_own_file_and_agrees_with_its_matrices() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("g.xml");
+        fs::write(&path, BY_RTK).unwrap();
+        let geometry = read(&path).unwrap();
+        assert_eq!(geometry.views[0], awkward(10.0));
+        assert_eq!(geometry.matrices[1][(0, 3)], 4000.0);
+        for (view, matrix) in geometry.views.iter().zip(&geometry.matrices) {
+            assert!((view.detector_matrix_mm() - matrix).abs().max() < 1e-9);
+        }
+    }
+
     #[test]
     fn rtk_geometry_holds_values_until_they_are_set_again() {
         let folder = tempfile::tempdir().unwrap();

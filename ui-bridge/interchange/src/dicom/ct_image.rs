@@ -33,7 +33,9 @@ pub(crate) fn write(volume: &Volume, path: &Path, options: &WriteOptions) -> Res
             put_decimals(&mut object, tags::PIXEL_SPACING, &[grid.spacing_mm[1], grid.spacing_mm[0]]);
             put_decimals(&mut object, tags::SLICE_THICKNESS, &[grid.spacing_mm[2]]);
             put_decimals(&mut object, tags::SPACING_BETWEEN_SLICES, &[grid.spacing_mm[2]]);
-            for (tag, vr) in [(tags::KVP, VR::DS), (tags::ACQUISITION_NUMBER, VR::IS)] {
+            let unknown =
+                [(tags::KVP, VR::DS), (tags::ACQUISITION_NUMBER, VR::IS), (tags::LATERALITY, VR::CS)];
+            for (tag, vr) in unknown {
                 object.put(DataElement::new(tag, vr, PrimitiveValue::Empty));
             }
             put_decimals(&mut object, tags::RESCALE_INTERCEPT, &[quantised.intercept]);

@@ -81,7 +81,9 @@ mod tests {
 
     #[test]
     fn dicom_comes_back_in_both_classes_and_left_handed() {
-        for (volume, class) in [oblique_volume(), left_handed_volume()].iter().flat_map(|v| BOTH.map(|c| (v, c))) {
+        for (volume, class) in
+            [oblique_volume(), left_handed_volume()].iter().flat_map(|v| BOTH.map(|c| (v, c)))
+        {
             let folder = tempfile::tempdir().unwrap();
             let path = written(volume, folder.path(), class);
             let read = read_volume(&path).unwrap();

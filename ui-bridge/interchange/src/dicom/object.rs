@@ -4,8 +4,12 @@ use super::{containment::contained, structure};
 use crate::error::InterchangeError;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use dicom_object::file::ReadPreamble;
 use dicom_object::{FileDicomObject, InMemDicomObject, OpenFileOptions};
 use nalgebra::Vector3;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// A DICOM file in memory.
@@ -25,13 +29,39 @@ fn open(
     path: &Path,
     choose: impl FnOnce(OpenFileOptions) -> OpenFileOptions,
 ) -> Result<Object, InterchangeError> {
-    structure::check(path)?;
+    let seen = structure::check(path)?;
     contained(path, "file", || {
+        let options = choose(OpenFileOptions::new().read_preamble(ReadPreamble::Always));
+        let file = File::open(path).map_err(InterchangeError::io(path, "open"))?;
+        let reader = BufReader::new(WithoutRanges { file, position: 0, cut: seen.unknown_sequences });
         // Only the outermost words of the error: they name the step, the inner ones may quote values.
-        choose(OpenFileOptions::new())
-            .open_file(path)
-            .map_err(|error| InterchangeError::dicom(path, "file", error.to_string()))
+        options.from_reader(reader).map_err(|error| InterchangeError::dicom(path, "file", error.to_string()))
     })
+}
+
+/// A file from which some ranges of bytes are left out.
+struct WithoutRanges {
+    file: File,
+    position: u64,
+    /// In order, none empty.
+    cut: Vec<Range<u64>>,
+}
+
+impl Read for WithoutRanges {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(range) = self.cut.first()
+            && self.position == range.start
+        {
+            self.position = range.end;
+            self.file.seek(SeekFrom::Start(range.end))?;
+            self.cut.remove(0);
+        }
+        let until = self.cut.first().map_or(u64::MAX, |range| range.start - self.position);
+        let most = usize::try_from(until).unwrap_or(usize::MAX).min(buffer.len());
+        let got = self.file.read(&mut buffer[..most])?;
+        self.position += got as u64;
+        Ok(got)
+    }
 }
 
 /// A text value without padding; `None` when absent or empty.

@@ -48,15 +48,15 @@ pub fn read_dicom(path: &Path, series_instance_uid: Option<&str>) -> Result<Volu
         let padded = masks.iter().filter(|&&inside| inside == 0).count();
         warnings.push(format!("{padded} voxels hold the padding value and are left out of the mask"));
     }
-    let (grid, values, masks) = match stack.shear_px {
+    let (grid, values, masks) = match &stack.shifts_px {
         None => (stack.grid, values, has_padding.then_some(masks)),
-        Some(shear_px) => {
+        Some(shifts_px) => {
+            let [columns, rows] = shifts_px.last().copied().unwrap_or_default();
             warnings.push(format!(
-                "gantry tilt: slices shift by {:.4} columns and {:.4} rows each; resampled onto an orthogonal \
-                 grid by linear interpolation within the slices",
-                shear_px[0], shear_px[1]
+                "gantry tilt: slices shift by {columns:.2} columns and {rows:.2} rows from first to last; \
+                 resampled onto an orthogonal grid by linear interpolation within the slices"
             ));
-            let (grid, values, masks) = straighten(&stack.grid, &values, &masks, shear_px);
+            let (grid, values, masks) = straighten(&stack.grid, &values, &masks, shifts_px);
             (grid, values, Some(masks))
         }
     };
@@ -131,26 +131,28 @@ impl SliceReader<'_> {
 }
 
 /// Shifts each slice of a sheared stack back within its plane. The new grid is as much larger as the whole
-/// shift, by whole pixels, so that the first slice keeps its samples.
+/// shift, by whole pixels, so that the first slice (whose shift is zero) keeps its samples.
 fn straighten(
     grid: &VolumeGrid,
     values: &Array3<f32>,
     masks: &Array3<u8>,
-    shear_px: [f64; 2],
+    shifts_px: &[[f64; 2]],
 ) -> (VolumeGrid, Array3<f32>, Array3<u8>) {
     let [nx, ny, nz] = grid.shape;
-    let total = shear_px.map(|shift| shift * (nz as f64 - 1.0));
-    let extra = total.map(|shift| (shift.abs() - 1e-6).ceil().max(0.0) as usize);
-    let before = [0, 1].map(|axis| if total[axis] < 0.0 { extra[axis] } else { 0 });
+    // Pixels that the slices reach beyond the first one, on its near and far side.
+    let whole = |px: f64| (px - 1e-6).ceil().max(0.0) as usize;
+    let reach = |axis: usize, sign: f64| shifts_px.iter().map(|px| sign * px[axis]).fold(0.0, f64::max);
+    let before = [0, 1].map(|axis| whole(reach(axis, -1.0)));
+    let after = [0, 1].map(|axis| whole(reach(axis, 1.0)));
     let mut straight = *grid;
-    straight.shape = [nx + extra[0], ny + extra[1], nz];
+    straight.shape = [nx + before[0] + after[0], ny + before[1] + after[1], nz];
     straight.origin = grid.point(-(before[0] as f64), -(before[1] as f64), 0.0);
 
     let fill = values.iter().copied().fold(f32::INFINITY, f32::min);
     let shape = [nz, straight.shape[1], straight.shape[0]];
     let (mut new_values, mut new_masks) = (Array3::from_elem(shape, fill), Array3::zeros(shape));
-    for k in 0..nz {
-        let shift = [0, 1].map(|axis| before[axis] as f64 + k as f64 * shear_px[axis]);
+    for (k, own_px) in shifts_px.iter().enumerate() {
+        let shift = [0, 1].map(|axis| before[axis] as f64 + own_px[axis]);
         shift_slice(
             values.index_axis(Axis(0), k),
             masks.index_axis(Axis(0), k),
@@ -179,7 +181,7 @@ fn shift_slice(
         let at = if (at - nearest).abs() < 1e-6 { nearest } else { at };
         let before = at.floor();
         let is_inside = before >= 0.0 && at <= size as f64 - 1.0;
-        is_inside.then(|| (before as usize, at - before))
+        is_inside.then_some((before as usize, at - before))
     };
     for j in 0..to.nrows() {
         let Some((row, row_share)) = source(j, shift_px[1], rows) else { continue };
@@ -216,7 +218,8 @@ mod tests {
                 field(grid.point(i, j, k as f64)) as f32
             });
             let masks = Array3::from_elem([5, 7, 9], mask::FIELD_OF_VIEW);
-            let (straight, found, inside) = straighten(&grid, &values, &masks, shear_px);
+            let shifts_px: Vec<_> = (0..5).map(|k| shear_px.map(|px| px * f64::from(k))).collect();
+            let (straight, found, inside) = straighten(&grid, &values, &masks, &shifts_px);
             let mut compared = 0;
             for ((k, j, i), value) in found.indexed_iter() {
                 if inside[[k, j, i]] != 0 {

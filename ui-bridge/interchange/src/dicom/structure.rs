@@ -12,12 +12,13 @@ use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
 use flate2::read::DeflateDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 
 /// Deepest nesting of sequences that is accepted; real objects stay below ten.
 const DEPTH_MAX: usize = 64;
 /// Most bytes that a deflated data set may unpack to.
-const INFLATED_BYTES_MAX: u64 = 512 << 20;
+const INFLATED_BYTES_MAX: u64 = 256 << 20;
 /// "Undefined length".
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
@@ -31,6 +32,10 @@ pub(crate) struct Structure {
     pub pixel_data_bytes: Option<u64>,
     /// Fragments of encapsulated pixel data, the offset table not counted.
     pub fragments: usize,
+    /// Bytes of outermost elements that hold a sequence of unknown VR. Inside such a sequence elements are
+    /// implicit (PS3.5 6.2.2 note); parsers that go on as explicit take text for lengths, so these elements
+    /// are kept from them.
+    pub unknown_sequences: Vec<Range<u64>>,
 }
 
 /// True when the file begins as PS3.10 says: 128 bytes and `DICM`.
@@ -58,6 +63,8 @@ pub(crate) fn check(path: &Path) -> Result<Structure, InterchangeError> {
         source: Source::Plain(BufReader::with_capacity(1 << 16, file)),
         position: 0,
         end: length,
+        outermost: 0,
+        has_unknown: false,
         structure: Structure::default(),
     };
     walk.skip(132)?;
@@ -72,6 +79,10 @@ pub(crate) fn check(path: &Path) -> Result<Structure, InterchangeError> {
     if transfer_syntax == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN {
         walk = walk.inflated(first)?;
         walk.data_set(coding, None)?;
+        if !walk.structure.unknown_sequences.is_empty() {
+            let expected = "known VRs in a deflated data set";
+            return Err(InterchangeError::content(path, "DICOM structure", expected, "a sequence of VR UN"));
+        }
     } else {
         walk.data_set(coding, first)?;
     }
@@ -96,6 +107,9 @@ struct Walk<'a> {
     position: u64,
     /// Where the file ends; for a deflated data set, the most that is unpacked.
     end: u64,
+    /// Where the outermost open element begins, and whether a sequence of unknown VR was met in it.
+    outermost: u64,
+    has_unknown: bool,
     structure: Structure,
 }
 
@@ -197,7 +211,7 @@ impl<'a> Walk<'a> {
         if !coding.is_explicit {
             let length = number(self.require()?);
             let vr = StandardDataDictionary.by_tag(tag).map(|entry| entry.vr().relaxed().to_string());
-            let is_sequence = vr.as_deref() == Some("SQ");
+            let is_sequence = vr == Some("SQ");
             return Ok((if is_sequence { *b"SQ" } else { *b"UN" }, length));
         }
         let vr: [u8; 2] = self.require()?;
@@ -222,6 +236,9 @@ impl<'a> Walk<'a> {
             while open.last().is_some_and(|inner| inner.end.is_some_and(|end| self.position >= end)) {
                 open.pop();
             }
+            if open.is_empty() && std::mem::take(&mut self.has_unknown) {
+                self.structure.unknown_sequences.push(self.outermost..self.position);
+            }
             let bytes = match first.take() {
                 Some(bytes) => Some(bytes),
                 None => self.read::<4>()?,
@@ -233,6 +250,9 @@ impl<'a> Walk<'a> {
                     Err(self.broken("the end of a sequence", "the end of the file"))
                 };
             };
+            if open.is_empty() {
+                self.outermost = self.position - 4;
+            }
             let coding = open.last().map_or(coding, |inner| inner.coding);
             let tag = tag_of(bytes, coding.is_big);
             if tag.group() == 0xFFFE {
@@ -302,7 +322,9 @@ impl<'a> Walk<'a> {
             None if tag == tags::PIXEL_DATA => self.fragments(coding, is_pixel_data),
             None => {
                 // A sequence of unknown VR is implicit inside (PS3.5 6.2.2).
-                let coding = if &vr == b"UN" { Coding { is_explicit: false, is_big: false } } else { coding };
+                let is_unknown = coding.is_explicit && &vr != b"SQ";
+                self.has_unknown |= is_unknown;
+                let coding = if is_unknown { Coding { is_explicit: false, is_big: false } } else { coding };
                 open.push(Container { is_item: false, end, coding });
                 Ok(())
             }
@@ -400,6 +422,24 @@ mod tests {
             let whole_elements = [38];
             assert_eq!(check(&path).is_ok(), whole_elements.contains(&cut), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn structure_marks_sequences_of_unknown_vr() {
+        let mut data = b"\x08\x00\x60\x00CS\x02\x00CT".to_vec();
+        data.extend(b"\x09\x00\x10\x10UN\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF");
+        data.extend(b"\x08\x00\x50\x11\x02\x00\x00\x001.\xFE\xFF\x0D\xE0\x00\x00\x00\x00");
+        data.extend(b"\xFE\xFF\xDD\xE0\x00\x00\x00\x00\x20\x00\x10\x00SH\x00\x00");
+        let (_folder, path) = file_with(&data);
+        let header = 132 + 28;
+        let found = check(&path).unwrap().unknown_sequences;
+        assert_eq!(
+            (found.len(), found[0].start, found[0].end),
+            (1, header + 10, header + 10 + 12 + 8 + 10 + 8 + 8)
+        );
+        let object = crate::dicom::object::open_all(&path).unwrap();
+        assert_eq!(crate::dicom::object::text(&object, tags::MODALITY).unwrap(), "CT");
+        assert!(object.get(tags::STUDY_ID).is_some());
     }
 
     #[test]
