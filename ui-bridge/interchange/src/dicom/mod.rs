@@ -96,6 +96,24 @@ mod tests {
         }
     }
 
+    /// A sequence of VR UN is implicit inside, which the library takes for explicit: text becomes a length.
+    #[test]
+    fn dicom_with_a_sequence_of_unknown_vr_is_read_around_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(&oblique_volume(), folder.path(), DicomClass::XRay3DAngiographic);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(6).position(|window| window == b"\x10\x00\x10\x00PN").unwrap();
+        let mut unknown =
+            b"\x09\x00\x10\x10UN\x00\x00\xFF\xFF\xFF\xFF\xFE\xFF\x00\xE0\xFF\xFF\xFF\xFF".to_vec();
+        unknown.extend(b"\x08\x00\x50\x11\x1a\x00\x00\x001.2.840.10008.5.1.4.1.1.2\x00");
+        unknown.extend(b"\xFE\xFF\x0D\xE0\x00\x00\x00\x00\xFE\xFF\xDD\xE0\x00\x00\x00\x00");
+        bytes.splice(at..at, unknown);
+        fs::write(&path, bytes).unwrap();
+        assert_same_values_at_points(&read_volume(&path).unwrap(), &oblique_volume(), 0.02);
+        let findings = crate::inspect_file(&path).findings;
+        assert!(findings[0].contains("unknown VR"), "{findings:?}");
+    }
+
     #[test]
     fn dicom_whole_numbers_come_back_exactly() {
         let mut volume = oblique_volume();
