@@ -4,6 +4,7 @@
 //! validation_figures cylinders                                   JSON: primary and scatter of water cylinders
 //! validation_figures projections HU.raw NX NY NZ SX SY SZ OUT     truth volume and line integrals, raw float32
 //! validation_figures speed HU.raw NX NY NZ SX SY SZ VIEWS         seconds per frame of spine-spin, all effects
+//! validation_figures iodine HU.raw NX NY NZ SX SY SZ LABELS.raw  the bone rule against labels (uint8)
 //! ```
 //! `HU.raw`: float32, x fastest, axes along LPS, centred on the origin.
 
@@ -21,7 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("cylinders") => cylinders(),
         Some("projections") => projections(&read_ct(&arguments[1..8])?, Path::new(&arguments[8])),
         Some("speed") => speed(&read_ct(&arguments[1..8])?, arguments[8].parse()?),
-        _ => Err("expected cylinders, projections or speed".into()),
+        Some("iodine") => iodine(&read_ct(&arguments[1..8])?, &arguments[8]),
+        _ => Err("expected cylinders, projections, speed or iodine".into()),
     }
 }
 
@@ -104,5 +106,27 @@ fn speed(ct: &Volume, views: usize) -> Result<(), Box<dyn Error>> {
     }
     let frame_ms = started.elapsed().as_secs_f64() * 1e3 / views as f64;
     println!("patient {patient_s:.2} s, set-up {set_up_s:.2} s, {frame_ms:.0} ms a frame");
+    Ok(())
+}
+
+/// Grams of iodine and bone in the field of view by the neighbourhood rule and by labels, and what both call iodine.
+fn iodine(ct: &Volume, labels: &str) -> Result<(), Box<dyn Error>> {
+    let labels = Array3::from_shape_vec(ct.values.raw_dim(), std::fs::read(labels)?)?;
+    let sums = |patient: Patient| -> Result<[ndarray::Array2<f32>; 2], Box<dyn Error>> {
+        let options = Options { ideal: true, views: Some(1), ..Options::default() };
+        let truth = SimulatedCarm::new(Protocol::named("fluoro-ap")?, patient, options)?.truth_frame(0)?;
+        Ok([truth.iodine_g_cm2, truth.bone_g_cm2])
+    };
+    let by_rule = sums(Patient::from_hu(ct)?)?;
+    let by_labels = sums(Patient::from_labelled_hu(ct, &labels)?)?;
+    for (name, rule, labels) in [("iodine", &by_rule[0], &by_labels[0]), ("bone", &by_rule[1], &by_labels[1])]
+    {
+        let both: f32 = rule.iter().zip(labels).map(|(a, b)| a.min(*b)).sum();
+        println!(
+            "{name}: rule {:.1}, labels {:.1}, in both {both:.1} (g/cm2 summed over pixels)",
+            rule.sum(),
+            labels.sum()
+        );
+    }
     Ok(())
 }

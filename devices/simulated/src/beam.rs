@@ -86,13 +86,16 @@ impl Beam {
     /// The defining sum over all energies.
     pub fn receive_by_summing(&self, paths: &Paths, metal: &[(Material, f64)]) -> Received {
         let tables = [Material::Water, Material::CorticalBone, Material::Iodine].map(Material::table);
-        let (mut first, mut second) = (0.0, 0.0);
-        for bin in 0..ENERGIES {
+        let absorbed = |bin: usize| {
             let body = tables[0][bin] * f64::from(paths.water)
                 + tables[1][bin] * f64::from(paths.bone)
                 + tables[2][bin] * f64::from(paths.iodine);
             let metals: f64 = metal.iter().map(|(material, g_cm2)| material.table()[bin] * g_cm2).sum();
-            let received = self.weights[bin] * (-body - metals).exp();
+            self.weights[bin] * (-body - metals).exp()
+        };
+        let (mut first, mut second) = (0.0, 0.0);
+        for bin in 0..ENERGIES {
+            let received = absorbed(bin);
             first += received;
             second += received * materials::energy_kev(bin);
         }

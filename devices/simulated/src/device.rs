@@ -69,6 +69,8 @@ pub struct SimulatedCarm {
     pub(crate) scatter: Option<Scatter>,
     description: RunDescription,
     next_view: usize,
+    /// Centre (LPS) and radius of a ball around each device.
+    insert_bounds: Vec<(Point3<f64>, f64)>,
 }
 
 /// What falls on the detector before any noise, `[v, u]`.
@@ -120,6 +122,7 @@ impl SimulatedCarm {
         let grid_ratio = plan.grid_scatter_transmission / plan.grid_primary_transmission;
         let scatter =
             (effects.scatter && has_patient(protocol.kind)).then(|| Scatter::new(&protocol, grid_ratio));
+        let insert_bounds = options.inserts.iter().map(Insert::bounds).collect();
         let mut arm = Self {
             lag: effects.lag.then(|| Lag::new(detector.pixel_count(), protocol.detector.air_counts)),
             focal_blur: effects.blur.then(|| focal_blur(&protocol, &detector, options.rays_per_pixel_side)),
@@ -161,6 +164,7 @@ impl SimulatedCarm {
             light_blur,
             scatter,
             next_view: 0,
+            insert_bounds,
         };
         if has_patient(arm.protocol.kind) {
             arm.description.detector_calibration = Some(arm.calibration(mas, noise_gain));
@@ -331,8 +335,11 @@ impl SimulatedCarm {
         metal.areal.clear();
         if !self.options.inserts.is_empty() {
             let along = direction / direction.norm();
-            for insert in &self.options.inserts {
-                self.cross_insert(insert, &source, &along, metal, &mut body);
+            for (insert, (centre, radius)) in self.options.inserts.iter().zip(&self.insert_bounds) {
+                // Most rays pass by.
+                if (centre - source).cross(&along).norm() <= *radius {
+                    self.cross_insert(insert, &source, &along, metal, &mut body);
+                }
             }
         }
         // mm g/cm³ to g/cm².
@@ -348,11 +355,6 @@ impl SimulatedCarm {
         metal: &mut MetalPaths,
         body: &mut [f32; 4],
     ) {
-        let (centre, radius) = insert.bounds();
-        let to_centre = centre - source;
-        if to_centre.cross(along).norm() > radius {
-            return;
-        }
         insert.stretches(source, along, &mut metal.stretches);
         let mut length_mm = 0.0;
         for (enter, leave) in &metal.stretches {
@@ -502,7 +504,6 @@ pub(crate) fn light_mtf(fu: f64, fv: f64) -> f64 {
     scintillator * (1.0 - GLARE_SHARE + GLARE_SHARE * glare)
 }
 
-/// World to LPS at the reference phase, for reports.
 impl SimulatedCarm {
     /// Patient coordinates of the world (room) at the reference phase.
     pub fn lps_from_world(&self) -> Isometry3<f64> {
