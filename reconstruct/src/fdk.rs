@@ -1,8 +1,8 @@
 //! Filtered back-projection, view by view, while the arm is still turning.
 //!
-//! `f(X) = Σ J_i f_u,i w_i(X)⁻² q_i(u, v)` with the arc element `J_i = |(a_{i+1} - a_{i-1})/2 · e_u,i|` from the
-//! source positions `a`, the focal length `f_u` in columns, the depth `w` and the filtered rows `q`. Neither
-//! pixel pitch nor isocenter nor angle enters: the ramp kernel is homogeneous of degree -2.
+//! `f(X) = Σ J_i f_u,i w_i(X)⁻² q_i(u, v)` with the arc element `J_i`, the way of the source along `e_u` from halfway
+//! to the view before to halfway to the view after, the focal length `f_u` in columns, the depth `w` and the filtered
+//! rows `q`. Neither pixel pitch nor isocenter enters: the ramp kernel is homogeneous of degree -2.
 
 use crate::backproject::{Backprojector, FilteredView, backprojector};
 use crate::error::ReconstructError;
@@ -51,7 +51,8 @@ pub struct Fdk {
     block: Vec<FilteredView>,
     spare: Vec<FilteredView>,
     last: Option<Waiting>,
-    before_last: Option<Point3<f64>>,
+    /// Way of the source from the view before the waiting one, mm along its columns.
+    way_before_mm: Option<f64>,
     angle_rad: f64,
     first_angle_rad: Option<f64>,
     views: usize,
@@ -62,8 +63,23 @@ pub struct Fdk {
 struct Waiting {
     view: FilteredView,
     source: Point3<f64>,
+    angle_rad: f64,
     e_u: Vector3<f64>,
     focal_u_px: f64,
+}
+
+impl Waiting {
+    /// Way of the source to a neighbour along this view's columns, on the arc and not on its chord, mm.
+    fn way_to_mm(&self, neighbour: &Point3<f64>, angle_rad: f64) -> f64 {
+        let turn = (angle_rad - self.angle_rad).abs();
+        let arc_over_chord = if turn < 1e-9 { 1.0 } else { turn / turn.sin() };
+        (neighbour - self.source).dot(&self.e_u).abs() * arc_over_chord
+    }
+
+    fn scaled(mut self, arc_element_mm: f64) -> FilteredView {
+        self.view.scale = arc_element_mm * self.focal_u_px;
+        self.view
+    }
 }
 
 impl Fdk {
@@ -78,7 +94,7 @@ impl Fdk {
             block: Vec::with_capacity(plan.options.block_views),
             spare: Vec::new(),
             last: None,
-            before_last: None,
+            way_before_mm: None,
             angle_rad: 0.0,
             first_angle_rad: None,
             views: 0,
@@ -129,9 +145,14 @@ impl Fdk {
         filtered.p = view.p;
 
         self.views += 1;
-        self.release_last(&view.source);
-        self.last =
-            Some(Waiting { view: filtered, source: view.source, e_u: view.e_u, focal_u_px: view.focal_u_px });
+        let next = Waiting {
+            view: filtered,
+            source: view.source,
+            angle_rad: self.angle_rad,
+            e_u: view.e_u,
+            focal_u_px: view.focal_u_px,
+        };
+        self.release_last(next);
         if self.block.len() >= plan.options.block_views {
             self.backproject(observer);
         }
@@ -199,22 +220,21 @@ impl Fdk {
         Ok(())
     }
 
-    /// Gives the waiting view its arc element, now that the next source is known.
-    fn release_last(&mut self, next: &Point3<f64>) {
-        let Some(last) = self.last.take() else { return };
-        let chord = match self.before_last {
-            Some(before) => (next - before) / 2.0,
+    /// Gives the waiting view its arc element, now that the next source is known, and lets the next one wait.
+    fn release_last(&mut self, next: Waiting) {
+        if let Some(last) = self.last.take() {
+            let way_after_mm = last.way_to_mm(&next.source, next.angle_rad);
             // The first view stands for half a step before it, too.
-            None => next - last.source,
-        };
-        self.before_last = Some(last.source);
-        self.block.push(scaled(last, &chord));
+            let way_before_mm = self.way_before_mm.unwrap_or(way_after_mm);
+            self.way_before_mm = Some(next.way_to_mm(&last.source, last.angle_rad));
+            self.block.push(last.scaled((way_before_mm + way_after_mm) / 2.0));
+        }
+        self.last = Some(next);
     }
 
     fn release_final(&mut self) {
-        if let (Some(last), Some(before)) = (self.last.take(), self.before_last) {
-            let chord = last.source - before;
-            self.block.push(scaled(last, &chord));
+        if let (Some(last), Some(way_before_mm)) = (self.last.take(), self.way_before_mm) {
+            self.block.push(last.scaled(way_before_mm));
         }
     }
 
@@ -222,12 +242,6 @@ impl Fdk {
         observer.stage("back-projection", &mut || self.backprojector.add(&self.block));
         self.spare.append(&mut self.block);
     }
-}
-
-fn scaled(waiting: Waiting, chord: &Vector3<f64>) -> FilteredView {
-    let Waiting { mut view, e_u, focal_u_px, .. } = waiting;
-    view.scale = chord.dot(&e_u).abs() * focal_u_px;
-    view
 }
 
 fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: usize) -> Provenance {

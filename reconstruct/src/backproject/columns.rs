@@ -192,10 +192,11 @@ pub(super) fn add_column(
         }
         for (along, voxel) in sum.iter_mut().enumerate().take(high).skip(low) {
             let v = row(along);
-            let whole = v as usize;
+            // Rows lie between 0 and a few thousand here, so the cheap conversion is exact.
+            let whole = v as i32;
             let share = v - whole as f32;
-            let pair = whole - first_row;
-            *voxel += blended[pair] + share * (blended[pair + 1] - blended[pair]);
+            let pair = &blended[whole as usize - first_row..][..2];
+            *voxel += pair[0] + share * (pair[1] - pair[0]);
         }
     }
 }

@@ -1,0 +1,349 @@
+//! What can be asked for. Anything malformed here is bad usage: exit 2.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use reconstruct::{Apodisation, Backend};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The service beside the C-arm: frames in, volumes out. For research use; not a medical device.
+#[derive(Parser)]
+#[command(name = "isocenter", version, propagate_version = true)]
+pub struct Arguments {
+    /// Print exactly one JSON object on standard output; logs go to standard error.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One command each.
+#[derive(Subcommand)]
+pub enum Command {
+    /// The main job end to end on a real CT through the virtual C-arm.
+    Demo(Demo),
+    /// Image a CT or a phantom with the virtual C-arm.
+    Simulate(Simulate),
+    /// Play a recorded run as a device.
+    Replay(Replay),
+    /// Reconstruct a run or a projection stack.
+    Reconstruct(Reconstruct),
+    /// Convert a volume, a projection stack or a geometry to another format.
+    Convert(Convert),
+    /// Tell what a file is and whether it is sound.
+    Inspect(Inspect),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Options of `demo`.
+#[derive(Args)]
+pub struct Demo {
+    /// CT in Hounsfield units; by default the chest CT in `tests/data`.
+    #[arg(long)]
+    pub patient: Option<PathBuf>,
+    /// Where the report goes.
+    #[arg(long, default_value = "out/demo")]
+    pub out: PathBuf,
+    /// Protocol of the spin.
+    #[arg(long, default_value = "spine-spin")]
+    pub protocol: String,
+    /// Number of views over the same arc.
+    #[arg(long)]
+    pub views: Option<usize>,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Worker threads; by default one a core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Options of `simulate`.
+#[derive(Args)]
+pub struct Simulate {
+    /// CT in Hounsfield units, or `water-cylinder:MM`, or `ball:X,Y,Z,MM` (LPS centre and diameter, water).
+    pub patient: String,
+    /// A protocol by name, or a TOML file.
+    #[arg(long)]
+    pub protocol: String,
+    /// The run to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// No noise, scatter, lag, blur or detector faults; ideal circle; monoenergetic.
+    #[arg(long)]
+    pub ideal: bool,
+    /// With `--ideal`: keep the whole spectrum.
+    #[arg(long, requires = "ideal")]
+    pub polychromatic: bool,
+    /// Effects to leave out, such as `scatter,lag`.
+    #[arg(long, value_delimiter = ',', conflicts_with = "ideal")]
+    pub without: Vec<String>,
+    /// Number of views over the same arc.
+    #[arg(long)]
+    pub views: Option<usize>,
+    /// Rays along each side of a pixel.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    pub rays: u8,
+    /// Sub-frames of one X-ray pulse.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub sub_frames: u8,
+    /// Share of frames that are lost.
+    #[arg(long, default_value_t = 0.0)]
+    pub drop: f64,
+    /// Labels on the CT's grid that tell bone (4) from contrast-filled blood (3).
+    #[arg(long)]
+    pub labels: Option<PathBuf>,
+    /// LPS point at the isocenter, mm; by default the CT's centre.
+    #[arg(long, value_parser = triple, allow_hyphen_values = true)]
+    pub isocenter: Option<Triple>,
+    /// How the patient lies, such as HFS or FFP.
+    #[arg(long, default_value = "HFS")]
+    pub position: carm::PatientPosition,
+    /// Folder for what is true: volume, matrices, line integrals, scatter, photons.
+    #[arg(long)]
+    pub truth: Option<PathBuf>,
+    /// Worker threads; by default one a core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Options of `replay`.
+#[derive(Args)]
+pub struct Replay {
+    /// The recorded run.
+    pub run: PathBuf,
+    /// A factor of the recorded speed, or `max`.
+    #[arg(long, default_value = "1")]
+    pub speed: Speed,
+    /// One frame at a time, each on Enter.
+    #[arg(long, conflicts_with = "speed")]
+    pub step: bool,
+    /// Record what is played into a new run.
+    #[arg(long)]
+    pub record: Option<PathBuf>,
+    /// Reconstruct while playing and write the volume.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Options of the volume.
+    #[command(flatten)]
+    pub volume: VolumeOptions,
+}
+
+/// How fast a run is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// So many times as fast as recorded.
+    Factor(f64),
+    /// Without waiting.
+    Max,
+}
+
+impl FromStr for Speed {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        match text.parse::<f64>() {
+            Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::Factor(factor)),
+            _ => Err(format!("expected a positive factor or max, found {text}")),
+        }
+    }
+}
+
+/// Options of `reconstruct`.
+#[derive(Args)]
+pub struct Reconstruct {
+    /// A run (`.mcap`), a projection stack (`.mha`, `.mhd`, raw with `meta.json`), or its folder.
+    pub input: PathBuf,
+    /// RTK geometry (`.xml`) or matrices (`.txt`) of a stack.
+    #[arg(long)]
+    pub geometry: Option<PathBuf>,
+    /// The volume to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Options of the volume.
+    #[command(flatten)]
+    pub volume: VolumeOptions,
+    /// Attenuation of water, 1/mm: for `--hu` and `--truncation water` of a stack.
+    #[arg(long, default_value_t = 0.02059)]
+    pub mu_water: f64,
+}
+
+/// Options of any volume.
+#[derive(Args)]
+pub struct VolumeOptions {
+    /// Voxels: N, or X,Y,Z.
+    #[arg(long, value_parser = sizes)]
+    pub grid: Option<Sizes>,
+    /// Voxel size in mm: S, or x,y,z.
+    #[arg(long, value_parser = spacing)]
+    pub voxel_mm: Option<Triple>,
+    /// Centre of the grid, mm.
+    #[arg(long, value_parser = triple, allow_hyphen_values = true)]
+    pub center: Option<Triple>,
+    /// Nine direction cosines, row by row; columns are the axes of x, y and z.
+    #[arg(long, value_parser = direction, allow_hyphen_values = true)]
+    pub direction: Option<Direction>,
+    /// `ramp`, or `hann:c` with the cut-off as a share of the detector's Nyquist frequency.
+    #[arg(long, default_value = "ramp")]
+    pub filter: Apodisation,
+    /// Who back-projects: cpu, cpu-avx512, cpu-avx2, cpu-portable or reference.
+    #[arg(long, default_value = "cpu")]
+    pub backend: Backend,
+    /// How truncated views are continued; by default `water` for a run and `off` for a stack.
+    #[arg(long)]
+    pub truncation: Option<TruncationChoice>,
+    /// Hounsfield units for a stack (a run gives them anyway).
+    #[arg(long)]
+    pub hu: bool,
+    /// Accept an arc that leaves rays unmeasured.
+    #[arg(long)]
+    pub limited_angle: bool,
+    /// Worker threads; by default one a core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Refuse to start when the volume and the views would need more, such as 4GiB.
+    #[arg(long, value_parser = bytes)]
+    pub memory: Option<u64>,
+}
+
+/// How truncated views are continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TruncationChoice {
+    /// Not at all.
+    Off,
+    /// As if the body ended in a cylinder of water.
+    Water,
+}
+
+/// Options of `convert`.
+#[derive(Args)]
+pub struct Convert {
+    /// What is read.
+    pub input: PathBuf,
+    /// What is written; the name tells the format.
+    pub output: PathBuf,
+    /// Pack the samples where the format can.
+    #[arg(long)]
+    pub compress: bool,
+    /// Which DICOM object is written.
+    #[arg(long)]
+    pub dicom_class: Option<DicomClassChoice>,
+    /// How the patient lay, for DICOM.
+    #[arg(long)]
+    pub position: Option<carm::PatientPosition>,
+}
+
+/// DICOM objects for volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DicomClassChoice {
+    /// X-Ray 3D Angiographic Image Storage, one file.
+    Xray3d,
+    /// CT Image Storage, a folder of slices.
+    Ct,
+}
+
+/// Options of `inspect`.
+#[derive(Args)]
+pub struct Inspect {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Write a repaired run; the original is never touched.
+    #[arg(long)]
+    pub recover: Option<PathBuf>,
+}
+
+/// Three numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Triple(pub [f64; 3]);
+
+/// Three sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes(pub [usize; 3]);
+
+/// Nine direction cosines, row by row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Direction(pub [f64; 9]);
+
+fn numbers<const N: usize>(text: &str) -> Result<[f64; N], String> {
+    let parsed: Vec<f64> = text
+        .split(',')
+        .map(|part| part.trim().parse::<f64>().ok().filter(|value| value.is_finite()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("expected {N} numbers, found {text}"))?;
+    parsed.try_into().map_err(|_| format!("expected {N} numbers, found {text}"))
+}
+
+fn triple(text: &str) -> Result<Triple, String> {
+    numbers::<3>(text).map(Triple)
+}
+
+fn direction(text: &str) -> Result<Direction, String> {
+    numbers::<9>(text).map(Direction)
+}
+
+fn spacing(text: &str) -> Result<Triple, String> {
+    let values = match numbers::<1>(text) {
+        Ok([one]) => [one; 3],
+        Err(_) => numbers::<3>(text)?,
+    };
+    if values.iter().all(|value| *value > 0.0) {
+        Ok(Triple(values))
+    } else {
+        Err(format!("expected sizes above 0 mm, found {text}"))
+    }
+}
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let refuse = || format!("expected N or X,Y,Z with each from 1 to 4096, found {text}");
+    let parts: Vec<usize> =
+        text.split(',').map(|part| part.trim().parse().ok()).collect::<Option<_>>().ok_or_else(refuse)?;
+    let sizes = match parts[..] {
+        [n] => [n; 3],
+        [x, y, z] => [x, y, z],
+        _ => return Err(refuse()),
+    };
+    if sizes.iter().all(|n| (1..=4096).contains(n)) { Ok(Sizes(sizes)) } else { Err(refuse()) }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+    units
+        .into_iter()
+        .find_map(|(unit, factor)| {
+            let count: f64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+            (count.is_finite() && count > 0.0).then_some((count * factor as f64) as u64)
+        })
+        .ok_or_else(|| format!("expected a size such as 4GiB or 512MiB, found {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_and_spacing_take_one_number_or_three() {
+        assert_eq!(sizes("256").unwrap(), Sizes([256; 3]));
+        assert_eq!(sizes("3,4,5").unwrap(), Sizes([3, 4, 5]));
+        assert!(sizes("0").is_err() && sizes("3,4").is_err() && sizes("99999").is_err());
+        assert_eq!(spacing("0.5,1,2").unwrap(), Triple([0.5, 1.0, 2.0]));
+        assert!(spacing("-1").is_err() && spacing("nan").is_err());
+        assert_eq!(bytes("1.5GiB").unwrap(), 3 << 29);
+        assert!(bytes("lots").is_err());
+    }
+}

@@ -1,0 +1,31 @@
+//! One file a command.
+
+mod convert;
+mod demo;
+mod inspect;
+mod reconstruct;
+mod replay;
+mod simulate;
+
+use crate::cli::{Arguments, Command};
+use crate::console::{Console, Outcome};
+use anyhow::Result;
+use clap::CommandFactory;
+
+/// Runs a command.
+pub fn run(command: Command, console: &Console) -> Result<Outcome> {
+    match command {
+        Command::Demo(options) => demo::run(&options, console),
+        Command::Simulate(options) => simulate::run(&options, console),
+        Command::Replay(options) => replay::run(&options, console),
+        Command::Reconstruct(options) => reconstruct::run(&options, console),
+        Command::Convert(options) => convert::run(&options),
+        Command::Inspect(options) => inspect::run(&options),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "isocenter", &mut script);
+            let script = String::from_utf8(script)?;
+            Ok(Outcome::success(serde_json::json!({ "shell": shell.to_string(), "script": script }), script))
+        }
+    }
+}

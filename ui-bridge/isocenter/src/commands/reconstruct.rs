@@ -1,0 +1,160 @@
+//! `isocenter reconstruct`: a run or a projection stack becomes a volume.
+
+use crate::cancel;
+use crate::cli::{Reconstruct, TruncationChoice};
+use crate::console::{Console, Outcome};
+use crate::volumes::{check_memory, facts, grid_of, thread_pool, write};
+use anyhow::{Context, Result, bail};
+use capture::RunReader;
+use carm::{ScanGeometry, VolumeGrid};
+use interchange::{ProjectionStack, read_projection_stack};
+use nalgebra::{Matrix3, Point3};
+use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
+use serde_json::{Value, json};
+use session::{RunSettings, StageTimes, reconstruct_run};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Voxels along each axis where neither options nor protocol say.
+const DEFAULT_GRID: usize = 256;
+
+/// Runs the command.
+pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
+    let is_run = options.input.extension().is_some_and(|extension| extension == "mcap");
+    let pool = thread_pool(options.volume.threads)?;
+    let threads = pool.current_num_threads();
+    let mut report = if is_run {
+        if options.geometry.is_some() {
+            bail!("{}: a run carries its own geometry; expected no --geometry", options.input.display());
+        }
+        pool.install(|| from_run(options, console, threads))?
+    } else {
+        let stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
+        pool.install(|| from_stack(options, console, stack, threads))?
+    };
+    report["out"] = json!(options.out);
+    let text = format!(
+        "{} from {} views in {:.2} s on {threads} threads ({})",
+        options.out.display(),
+        report["views"],
+        report["reconstruct_s"].as_f64().unwrap_or(f64::NAN),
+        report["backend"].as_str().unwrap_or("?"),
+    );
+    let warnings: String = report["warnings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|warning| format!("\nwarning: {warning}"))
+        .collect();
+    Ok(Outcome::success(report, text + &warnings))
+}
+
+fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<Value> {
+    let mut reader = RunReader::open(&options.input)?;
+    let description = reader.description().clone();
+    let grid = match &description.volume_grid {
+        Some(default) => grid_of(&options.volume, default)?,
+        None => bail!(
+            "{}: protocol {} makes no volume; expected a spin",
+            options.input.display(),
+            description.protocol
+        ),
+    };
+    check_memory(&options.volume, &grid, 0)?;
+    let settings = RunSettings {
+        apodisation: options.volume.filter,
+        backend: options.volume.backend,
+        grid: Some(grid),
+        continues_truncation: options.volume.truncation != Some(TruncationChoice::Off),
+        limited_angle: options.volume.limited_angle,
+        ..RunSettings::default()
+    };
+    let bar = console.progress(reader.frame_count() as u64, "reconstructing");
+    let made = reconstruct_run(&mut reader, &settings, &mut |done, _all| {
+        bar.set_position(done);
+        !cancel::is_requested()
+    })?;
+    bar.finish_and_clear();
+    write(&made.volume, &options.out)?;
+    let mut report = facts(&made.volume, made.reconstruct_time.as_secs_f64(), threads, &made.stages);
+    report["views"] = json!(made.views);
+    report["protocol"] = json!(description.protocol);
+    let matrices = description.planned_views.iter().map(|view| view.projection_matrix).collect();
+    let geometry = ScanGeometry::new(description.detector, matrices)?;
+    report["geometry"] = geometry_summary(&geometry, &Orbit::fit(geometry.views())?);
+    Ok(report)
+}
+
+fn from_stack(
+    options: &Reconstruct,
+    console: &Console,
+    stack: ProjectionStack,
+    threads: usize,
+) -> Result<Value> {
+    let ProjectionStack { geometry, line_integrals, source } = stack;
+    let volume_options = &options.volume;
+    let start = Instant::now();
+    let orbit = Orbit::fit(geometry.views())?;
+    let grid = grid_of(volume_options, &default_grid(&geometry, &orbit)?)?;
+    check_memory(volume_options, &grid, 4 * line_integrals.len() as u64)?;
+    let summary = geometry_summary(&geometry, &orbit);
+    let matrices = geometry.views().to_vec();
+    let fdk_options = FdkOptions {
+        apodisation: volume_options.filter,
+        backend: volume_options.backend,
+        limited_angle: volume_options.limited_angle,
+        truncation_water_per_mm: (volume_options.truncation == Some(TruncationChoice::Water))
+            .then_some(options.mu_water),
+        ..FdkOptions::default()
+    };
+    let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options)?);
+    let weights = plan.redundancy().name();
+    let mut stages = StageTimes::default();
+    let bar = console.progress(matrices.len() as u64, "reconstructing");
+    let mut fdk = Fdk::new(plan);
+    for (projection_matrix, view) in matrices.iter().zip(line_integrals.outer_iter()) {
+        let samples = view.as_slice().context("a projection stack in standard layout")?;
+        let input =
+            ViewInput { projection_matrix: *projection_matrix, samples: Samples::LineIntegrals(samples) };
+        fdk.push(input, &mut stages)?;
+        bar.inc(1);
+        cancel::check()?;
+    }
+    let mut volume = fdk.finish(&mut stages)?;
+    if volume_options.hu {
+        to_hu(&mut volume, options.mu_water);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    bar.finish_and_clear();
+    volume.provenance.warnings.extend(source.warnings);
+    write(&volume, &options.out)?;
+    let mut report = facts(&volume, seconds, threads, &stages);
+    report["views"] = json!(matrices.len());
+    report["redundancy"] = json!(weights);
+    report["geometry"] = summary;
+    Ok(report)
+}
+
+/// The cube that holds the field of view, centred on the isocenter.
+fn default_grid(geometry: &ScanGeometry, orbit: &Orbit) -> Result<VolumeGrid> {
+    let axes = geometry.views()[0].detector_axes();
+    let half_fan = ((geometry.detector().nu as f64 - 1.0) / 2.0 / axes.focal_u_px).atan();
+    let voxel_mm = 2.0 * orbit.radius_mm * half_fan.sin() / DEFAULT_GRID as f64;
+    Ok(VolumeGrid::centred([DEFAULT_GRID; 3], [voxel_mm; 3], Matrix3::identity(), Point3::origin())?)
+}
+
+fn geometry_summary(geometry: &ScanGeometry, orbit: &Orbit) -> Value {
+    let detector = geometry.detector();
+    let axes = geometry.views()[0].detector_axes();
+    json!({
+        "views": geometry.views().len(),
+        "detector": [detector.nu, detector.nv],
+        "pixel_pitch_mm": [detector.pixel_pitch_u_mm, detector.pixel_pitch_v_mm],
+        "arc_deg": orbit.arc_rad().to_degrees(),
+        "orbit_radius_mm": orbit.radius_mm,
+        "orbit_centre_mm": [orbit.centre.x, orbit.centre.y, orbit.centre.z],
+        "rotation_axis": [orbit.axis.x, orbit.axis.y, orbit.axis.z],
+        "source_to_detector_mm": axes.focal_u_px * detector.pixel_pitch_u_mm,
+    })
+}

@@ -1,0 +1,93 @@
+//! Grids from options, and writing volumes with what was degraded said aloud.
+
+use crate::cli::{Direction, Triple, VolumeOptions};
+use crate::console::peak_rss_mib;
+use anyhow::{Context, Result};
+use carm::{Quantity, Volume, VolumeGrid};
+use interchange::{WriteOptions, write_volume};
+use nalgebra::{Matrix3, Point3};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::{Value, json};
+use session::StageTimes;
+use std::path::Path;
+
+/// A pool of the asked number of threads; by default one a core.
+pub fn thread_pool(threads: Option<usize>) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build().context("worker threads")
+}
+
+/// The grid of the options; what they leave open comes from `default`.
+pub fn grid_of(options: &VolumeOptions, default: &VolumeGrid) -> Result<VolumeGrid> {
+    if options.grid.is_none()
+        && options.voxel_mm.is_none()
+        && options.center.is_none()
+        && options.direction.is_none()
+    {
+        return Ok(*default);
+    }
+    let shape = options.grid.map_or(default.shape, |sizes| sizes.0);
+    let spacing = options.voxel_mm.map_or(default.spacing_mm, |Triple(spacing)| spacing);
+    let centre = options.center.map_or(default.centre(), |Triple(centre)| Point3::from(centre));
+    let direction =
+        options.direction.map_or(default.direction, |Direction(rows)| Matrix3::from_row_slice(&rows));
+    Ok(VolumeGrid::centred(shape, spacing, direction, centre)?)
+}
+
+/// Refuses work that would need more memory than allowed.
+pub fn check_memory(options: &VolumeOptions, grid: &VolumeGrid, views_bytes: u64) -> Result<()> {
+    let Some(allowed) = options.memory else { return Ok(()) };
+    // The accumulator, the ordered volume and its mask.
+    let needed = grid.voxel_count() as u64 * 9 + views_bytes;
+    anyhow::ensure!(
+        needed <= allowed,
+        "memory: expected at most {} MiB as allowed, found a need of {} MiB for {} voxels and their views",
+        allowed >> 20,
+        needed >> 20,
+        grid.voxel_count()
+    );
+    Ok(())
+}
+
+/// Writes a volume by its name's format.
+pub fn write(volume: &Volume, path: &Path) -> Result<()> {
+    write_volume(volume, path, &WriteOptions::default())?;
+    Ok(())
+}
+
+/// What every reconstruction reports.
+pub fn facts(volume: &Volume, seconds: f64, threads: usize, stages: &StageTimes) -> Value {
+    let grid = &volume.grid;
+    let unit = match volume.quantity {
+        Quantity::MuPerMm => "1/mm",
+        Quantity::Hu { .. } => "HU",
+        Quantity::Unknown => "unknown",
+    };
+    let stage_seconds: serde_json::Map<String, Value> = stages
+        .stages()
+        .iter()
+        .map(|(name, spent)| ((*name).to_string(), json!(spent.as_secs_f64())))
+        .collect();
+    let history: Vec<Value> = volume
+        .provenance
+        .stages
+        .iter()
+        .map(|stage| json!({ "name": stage.name, "seconds": stage.seconds, "parameters": stage.parameters }))
+        .collect();
+    json!({
+        "reconstruct_s": seconds,
+        "peak_rss_mib": peak_rss_mib(),
+        "backend": volume.provenance.backend,
+        "threads": threads,
+        "volume_hash": session::volume_hash(volume),
+        "volume": {
+            "shape": grid.shape,
+            "spacing_mm": grid.spacing_mm,
+            "origin_mm": [grid.origin.x, grid.origin.y, grid.origin.z],
+            "direction": grid.direction.transpose().as_slice(),
+            "unit": unit,
+        },
+        "stage_seconds": stage_seconds,
+        "stages": history,
+        "warnings": volume.provenance.warnings,
+    })
+}

@@ -1,0 +1,162 @@
+//! A recorded run becomes a volume: the same steps as live, the same bits.
+
+use crate::error::SessionError;
+use crate::timing::StageTimes;
+use crate::views::{RunSettings, ViewMaker, plan_partial, plan_run};
+use capture::RunReader;
+use carm::{FrameHeader, Volume};
+use reconstruct::{Fdk, FdkPlan, Observer, ReconstructError, to_hu};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A volume and how it came to be.
+#[derive(Clone, Debug)]
+pub struct RunReconstruction {
+    /// Hounsfield units, LPS.
+    pub volume: Volume,
+    /// Views that went into it.
+    pub views: usize,
+    /// From the first view to the finished volume, planning included and reading frames not.
+    pub reconstruct_time: Duration,
+    /// Time per stage.
+    pub stages: StageTimes,
+}
+
+/// Asks a long piece of work whether to go on, and tells it how far it is: `(done, all)`.
+pub trait Progress {
+    /// Called after each step; false stops the work.
+    fn step(&mut self, done: u64, all: u64) -> bool;
+}
+
+impl<F: FnMut(u64, u64) -> bool> Progress for F {
+    fn step(&mut self, done: u64, all: u64) -> bool {
+        self(done, all)
+    }
+}
+
+/// Reconstructs a recording, on the current rayon pool.
+///
+/// A sweep that ended before its planned arc is planned again from the views that there are, with weights that
+/// need no end angle; the volume's warnings say so.
+///
+/// # Errors
+/// A run without maps, plan or grid; an arc too short; frames that cannot be read are left out and counted.
+pub fn reconstruct_run(
+    reader: &mut RunReader,
+    settings: &RunSettings,
+    progress: &mut dyn Progress,
+) -> Result<RunReconstruction, SessionError> {
+    let planning = Instant::now();
+    let plan = Arc::new(plan_run(reader.description(), settings)?);
+    let planning = planning.elapsed();
+    match feed(reader, plan, planning, progress) {
+        Err(SessionError::Reconstruct(ReconstructError::SweepCutShort { planned_deg, covered_deg })) => {
+            let mut partial = reconstruct_partial(reader, settings, progress)?;
+            partial.volume.provenance.warnings.push(format!(
+                "the sweep covered {covered_deg:.1} of {planned_deg:.1} planned degrees; weights are confidence-normalised"
+            ));
+            Ok(partial)
+        }
+        other => other,
+    }
+}
+
+fn reconstruct_partial(
+    reader: &mut RunReader,
+    settings: &RunSettings,
+    progress: &mut dyn Progress,
+) -> Result<RunReconstruction, SessionError> {
+    let planning = Instant::now();
+    let maker = ViewMaker::new(reader.description())?;
+    let matrices = reader
+        .headers()
+        .iter()
+        .filter(|header| header.is_xray_on)
+        .map(|header| maker.matrix(header))
+        .collect::<Result<Vec<_>, _>>()?;
+    let plan = Arc::new(plan_partial(reader.description(), matrices, settings)?);
+    let planning = planning.elapsed();
+    feed(reader, plan, planning, progress)
+}
+
+fn feed(
+    reader: &mut RunReader,
+    plan: Arc<FdkPlan>,
+    planning: Duration,
+    progress: &mut dyn Progress,
+) -> Result<RunReconstruction, SessionError> {
+    let mut maker = ViewMaker::new(reader.description())?;
+    let mut stages = StageTimes::default();
+    let mut counts = vec![0; reader.description().detector.pixel_count()];
+    let mut fdk = Fdk::new(Arc::clone(&plan));
+    let mut working = planning;
+    let all = reader.frame_count() as u64;
+    let mut unreadable = 0;
+    for index in 0..reader.frame_count() {
+        let header: FrameHeader = match reader.read_frame(index, &mut counts) {
+            Ok(header) => header,
+            Err(capture::CaptureError::FrameDamaged { .. }) => {
+                unreadable += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if !header.is_xray_on {
+            continue;
+        }
+        let start = Instant::now();
+        push_frame(&mut fdk, &mut maker, &header, &counts, &mut stages)?;
+        working += start.elapsed();
+        if !progress.step(index as u64 + 1, all) {
+            return Err(SessionError::Cancelled);
+        }
+    }
+    let views = fdk.view_count();
+    let start = Instant::now();
+    let mut volume = finish(fdk, reader.description().beam.mu_water_per_mm, &mut stages)?;
+    working += start.elapsed();
+    if unreadable > 0 {
+        volume
+            .provenance
+            .warnings
+            .push(format!("{unreadable} recorded frames are damaged and were left out"));
+    }
+    volume.provenance.inputs.insert("run".into(), reader.content_hash());
+    Ok(RunReconstruction { volume, views, reconstruct_time: working, stages })
+}
+
+/// Corrects a frame and pushes it.
+pub(crate) fn push_frame(
+    fdk: &mut Fdk,
+    maker: &mut ViewMaker,
+    header: &FrameHeader,
+    counts: &[u16],
+    stages: &mut StageTimes,
+) -> Result<(), SessionError> {
+    let mut corrected = Ok(());
+    stages.stage("detector-correction", &mut || corrected = maker.correct(header, counts));
+    corrected?;
+    Ok(fdk.push(maker.view()?, stages)?)
+}
+
+/// Finishes the volume in Hounsfield units with the time of each stage in its history.
+pub(crate) fn finish(
+    fdk: Fdk,
+    mu_water_per_mm: f64,
+    stages: &mut StageTimes,
+) -> Result<Volume, SessionError> {
+    let mut volume = fdk.finish(stages)?;
+    stages.stage("hounsfield", &mut || to_hu(&mut volume, mu_water_per_mm));
+    for (name, spent) in stages.stages() {
+        let stages = &mut volume.provenance.stages;
+        match stages.iter_mut().find(|stage| stage.name == *name) {
+            Some(stage) => stage.seconds = spent.as_secs_f64(),
+            None => stages.push(carm::Stage {
+                name: (*name).into(),
+                seconds: spent.as_secs_f64(),
+                ..Default::default()
+            }),
+        }
+    }
+    Ok(volume)
+}
