@@ -20,7 +20,7 @@ pub(crate) struct Paths {
 }
 
 /// What a pixel receives.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Received {
     /// Signal relative to the bare beam.
     pub transmission: f32,

@@ -278,13 +278,14 @@ impl SimulatedCarm {
         let quanta = quantum_kev.as_slice_mut().expect("standard layout").par_chunks_mut(nu * TILE_ROWS);
         tiles.zip(quanta).enumerate().for_each(|(tile, (transmission, quantum))| {
             let mut metal = MetalPaths::default();
+            let mut received = [Received::default(); TILE_ROWS];
             let rows = transmission.len() / nu;
             for pose in &poses {
                 // Down the rows first: neighbours along them share voxels in the cache.
                 for u in 0..nu {
-                    for row in 0..rows {
-                        let pixel = [u as f64, (tile * TILE_ROWS + row) as f64];
-                        let received = self.received(pose, pixel, &mut metal);
+                    let first_row = tile * TILE_ROWS;
+                    self.receive_down(pose, [u, first_row], &mut received[..rows], &mut metal);
+                    for (row, received) in received[..rows].iter().enumerate() {
                         transmission[row * nu + u] += share * received.transmission;
                         quantum[row * nu + u] += share * received.quantum_kev;
                     }
@@ -303,21 +304,33 @@ impl SimulatedCarm {
         self.schedule.sub_frames_s(view).map(seen).collect()
     }
 
-    /// Sum over the rays of one pixel.
-    fn received(&self, pose: &ProjectionMatrix, pixel: [f64; 2], metal: &mut MetalPaths) -> Received {
-        if !has_patient(self.protocol.kind) {
-            let bare = self.beam.receive(&Paths::default(), &[]);
-            let rays = self.options.rays_per_pixel_side.pow(2) as f32;
-            return Received { transmission: rays * bare.transmission, quantum_kev: rays * bare.quantum_kev };
+    /// Sums over the rays of each pixel of a stretch of one column that starts at `[u, v]`.
+    fn receive_down(
+        &self,
+        pose: &ProjectionMatrix,
+        [u, v]: [usize; 2],
+        received: &mut [Received],
+        metal: &mut MetalPaths,
+    ) {
+        received.fill(Received::default());
+        let source = pose.source_position();
+        let mut directions = [Vector3::zeros(); TILE_ROWS];
+        let mut bodies = [[0.0; 4]; TILE_ROWS];
+        let rows = received.len();
+        for [du, dv] in self.ray_positions([0.0, 0.0]) {
+            for (row, direction) in directions[..rows].iter_mut().enumerate() {
+                *direction = pose.ray(u as f64 + du, (v + row) as f64 + dv);
+            }
+            if has_patient(self.protocol.kind) {
+                self.body.bundle(&source, &directions[..rows], &mut bodies[..rows]);
+            }
+            for ((received, direction), body) in received.iter_mut().zip(&directions).zip(&bodies) {
+                let paths = self.with_devices(*body, &source, direction, metal);
+                let ray = self.beam.receive(&paths, &metal.areal);
+                received.transmission += ray.transmission;
+                received.quantum_kev += ray.quantum_kev;
+            }
         }
-        let mut sum = Received { transmission: 0.0, quantum_kev: 0.0 };
-        for [u, v] in self.ray_positions(pixel) {
-            let paths = self.paths(pose, u, v, metal);
-            let received = self.beam.receive(&paths, &metal.areal);
-            sum.transmission += received.transmission;
-            sum.quantum_kev += received.quantum_kev;
-        }
-        sum
     }
 
     /// Where the rays of a pixel meet the detector.
@@ -331,14 +344,24 @@ impl SimulatedCarm {
     pub(crate) fn paths(&self, pose: &ProjectionMatrix, u: f64, v: f64, metal: &mut MetalPaths) -> Paths {
         let source = pose.source_position();
         let direction = pose.ray(u, v);
-        let mut body = self.body.line_integrals(&source, &direction);
+        self.with_devices(self.body.line_integrals(&source, &direction), &source, &direction, metal)
+    }
+
+    /// The body's line integrals (mm g/cm³) with the devices' in their place.
+    fn with_devices(
+        &self,
+        mut body: [f32; 4],
+        source: &Point3<f64>,
+        direction: &Vector3<f64>,
+        metal: &mut MetalPaths,
+    ) -> Paths {
         metal.areal.clear();
-        if !self.options.inserts.is_empty() {
+        if has_patient(self.protocol.kind) && !self.options.inserts.is_empty() {
             let along = direction / direction.norm();
             for (insert, (centre, radius)) in self.options.inserts.iter().zip(&self.insert_bounds) {
                 // Most rays pass by.
                 if (centre - source).cross(&along).norm() <= *radius {
-                    self.cross_insert(insert, &source, &along, metal, &mut body);
+                    self.cross_insert(insert, source, &along, metal, &mut body);
                 }
             }
         }

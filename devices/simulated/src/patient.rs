@@ -154,6 +154,18 @@ impl ResolvedBody {
         }
     }
 
+    /// The same for neighbouring rays from one source.
+    pub fn bundle(&self, source_lps: &Point3<f64>, directions_lps: &[Vector3<f64>], out: &mut [[f32; 4]]) {
+        match self {
+            Self::Voxels(body) => body.bundle(source_lps, directions_lps, out),
+            Self::Shapes(body) => {
+                for (direction, out) in directions_lps.iter().zip(out) {
+                    *out = body.line_integrals(source_lps, direction);
+                }
+            }
+        }
+    }
+
     /// Densities at a point, g/cm³.
     pub fn densities(&self, point_lps: &Point3<f64>) -> [f64; 4] {
         match self {

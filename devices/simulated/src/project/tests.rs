@@ -80,3 +80,19 @@ fn projector_ray_beside_the_body_is_zero() {
     assert_eq!(body.line_integrals(&Point3::new(400.0, 0.0, 0.0), &Vector3::y()), [0.0; 4]);
     assert_eq!(body.line_integrals(&Point3::new(0.0, 0.0, 300.0), &Vector3::x()), [0.0; 4]);
 }
+
+#[test]
+fn projector_bundle_gives_each_ray_the_bits_it_has_alone() {
+    let body = smooth_body();
+    let source = Point3::new(-250.0, 90.0, 40.0);
+    // From rays beside the body through its middle, with two main axes.
+    let directions: Vec<Vector3<f64>> = (0..21)
+        .map(|n| Point3::new(12.0, -7.0 + 3.0 * f64::from(n - 10), 30.0 + 12.0 * f64::from(n - 10)) - source)
+        .collect();
+    let mut together = vec![[7.0; 4]; 21];
+    body.bundle(&source, &directions, &mut together);
+    for (direction, sum) in directions.iter().zip(&together) {
+        assert_eq!(body.line_integrals(&source, direction), *sum);
+    }
+    assert!(together.iter().any(|sum| sum[0] > 1.0) && together.iter().any(|sum| sum[0] == 0.0));
+}
