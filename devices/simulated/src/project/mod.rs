@@ -3,12 +3,15 @@
 //! Joseph, *An improved algorithm for reprojecting rays through pixel images*, IEEE Trans. Med. Imaging 1(3), 1982:
 //! one sample for each grid plane across the axis that the ray follows most, interpolated linearly in that plane. Four
 //! materials lie side by side, so one interpolation serves all of them. Rays are clipped to the body's box. This
-//! projector shares no code with the reconstruction; `reference` samples the same interpolant finely in `f64`.
+//! projector shares no code with the reconstruction; `reference` samples the same interpolant finely in `f64`, `wide` is
+//! the fast twin of the walk.
 
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use nalgebra::{Matrix3, Point3, Vector3};
 
@@ -44,14 +47,12 @@ pub(crate) struct VoxelBody {
 /// Where a ray is while it crosses the planes of its main axis, in voxels as fixed point numbers with 32 bits after
 /// the point: the integer part is the cell, the rest the weight, and no rounding accumulates.
 struct March {
-    /// The next plane, and how many are left.
+    /// The first plane, and how many there are.
     first: usize,
     planes: usize,
     stride: usize,
     a: Sideways,
     b: Sideways,
-    /// Densities gathered so far.
-    sum: Lanes,
 }
 
 /// Motion along one of the two other axes.
@@ -62,8 +63,6 @@ struct Sideways {
     stride: usize,
 }
 
-/// Rays that walk together.
-pub(crate) const BUNDLE: usize = 8;
 const ONE: f64 = 4_294_967_296.0;
 /// How far inside the last cell a clipped ray stays, so that fixed point rounding over a thousand planes cannot leave it.
 const INSIDE: f64 = 1e-6;
@@ -77,64 +76,35 @@ impl VoxelBody {
     /// Line integrals of the densities along the whole line from `source_lps` in `direction_lps` (any length),
     /// mm g/cm³.
     pub fn line_integrals(&self, source_lps: &Point3<f64>, direction_lps: &Vector3<f64>) -> [f32; 4] {
-        let mut out = [[0.0; 4]];
-        self.bundle(source_lps, &[*direction_lps], &mut out);
-        out[0]
+        self.line_integrals_from(self.voxel(source_lps), direction_lps)
     }
 
-    /// The same for neighbouring rays from one source, walked plane by plane together so that they find each other's
-    /// voxels in the nearest cache. Each ray's sum is bit for bit that of the ray alone.
+    /// The same for several rays from one source.
     pub fn bundle(&self, source_lps: &Point3<f64>, directions_lps: &[Vector3<f64>], out: &mut [[f32; 4]]) {
         let start = self.voxel(source_lps);
-        for (directions, out) in directions_lps.chunks(BUNDLE).zip(out.chunks_mut(BUNDLE)) {
-            let mut rays: [Option<(March, f32)>; BUNDLE] = [const { None }; BUNDLE];
-            for (ray, direction_lps) in rays.iter_mut().zip(directions) {
-                let direction = self.voxel_from_lps * direction_lps;
-                let main = direction.iamax();
-                let step_mm = (direction_lps.norm() / direction[main].abs()) as f32;
-                *ray = self.march(start, direction, main).map(|march| (march, step_mm));
-            }
-            self.walk_together(&mut rays);
-            for (ray, out) in rays.iter().zip(out) {
-                *out = ray
-                    .as_ref()
-                    .map_or([0.0; 4], |(march, step_mm)| march.sum.0.map(|value| value * step_mm));
-            }
+        for (direction, out) in directions_lps.iter().zip(out) {
+            *out = self.line_integrals_from(start, direction);
         }
     }
 
-    fn walk_together(&self, rays: &mut [Option<(March, f32)>; BUNDLE]) {
-        let common = |march: &March| (march.stride, march.first, march.first + march.planes);
-        let mut spans = rays.iter().flatten().map(|(march, _)| common(march));
-        let Some((stride, mut first, mut last)) = spans.next() else { return };
-        let mut is_common = true;
-        for (other, from, to) in spans {
-            is_common &= other == stride;
-            (first, last) = (first.max(from), last.min(to));
-        }
-        if is_common && first < last {
-            for (march, _) in rays.iter_mut().flatten() {
-                self.advance(march, first - march.first);
-            }
-            for _ in first..last {
-                for (march, _) in rays.iter_mut().flatten() {
-                    self.advance(march, 1);
-                }
-            }
-        }
-        for (march, _) in rays.iter_mut().flatten() {
-            self.advance(march, march.planes);
-        }
+    fn line_integrals_from(&self, start: Vector3<f64>, direction_lps: &Vector3<f64>) -> [f32; 4] {
+        let direction = self.voxel_from_lps * direction_lps;
+        let main = direction.iamax();
+        let Some(march) = self.march(start, direction, main) else { return [0.0; 4] };
+        let step_mm = (direction_lps.norm() / direction[main].abs()) as f32;
+        self.walk(&march).0.map(|value| value * step_mm)
     }
 
-    /// Walks `planes` planes further.
-    #[inline(always)]
-    fn advance(&self, march: &mut March, planes: usize) {
-        if march.b.stride == 1 {
-            self.advance_contiguous(march, planes)
-        } else {
-            self.advance_strided(march, planes)
+    fn walk(&self, march: &March) -> Lanes {
+        if march.b.stride != 1 {
+            return self.walk_strided(march);
         }
+        #[cfg(target_arch = "x86_64")]
+        if wide::is_supported() {
+            // SAFETY: the processor has the features that the function asks for.
+            return unsafe { wide::walk(self, march) };
+        }
+        self.walk_contiguous(march)
     }
 
     /// Trilinear densities at a point, g/cm³; zero outside.
@@ -205,17 +175,15 @@ impl VoxelBody {
             stride: strides[main],
             a: sideways(a),
             b: sideways(b),
-            sum: Lanes::default(),
         })
     }
 
     /// The walk where the second axis is the fastest in memory: neighbours come in pairs.
-    #[inline(always)]
-    fn advance_contiguous(&self, march: &mut March, planes: usize) {
+    fn walk_contiguous(&self, march: &March) -> Lanes {
         let (mut a, mut b) = (march.a.place, march.b.place);
         let mut plane = march.first * march.stride;
-        let mut sum = march.sum;
-        for _ in 0..planes {
+        let mut sum = Lanes::default();
+        for _ in 0..march.planes {
             let at = plane + (a >> 32) as usize * march.a.stride + (b >> 32) as usize;
             let (share_a, share_b) = (fraction(a), fraction(b));
             let near: &[Lanes; 2] = self.values[at..at + 2].try_into().expect("two neighbours");
@@ -228,14 +196,15 @@ impl VoxelBody {
             b += march.b.step;
             plane += march.stride;
         }
-        march.arrive(planes, a, b, sum);
+        sum
     }
 
-    fn advance_strided(&self, march: &mut March, planes: usize) {
+    /// The walk along the fastest axis itself.
+    fn walk_strided(&self, march: &March) -> Lanes {
         let (mut a, mut b) = (march.a.place, march.b.place);
         let mut plane = march.first * march.stride;
-        let mut sum = march.sum;
-        for _ in 0..planes {
+        let mut sum = Lanes::default();
+        for _ in 0..march.planes {
             let at = plane + (a >> 32) as usize * march.a.stride + (b >> 32) as usize * march.b.stride;
             let next = at + march.a.stride;
             let (share_a, share_b) = (fraction(a), fraction(b));
@@ -246,16 +215,7 @@ impl VoxelBody {
             b += march.b.step;
             plane += march.stride;
         }
-        march.arrive(planes, a, b, sum);
-    }
-}
-
-impl March {
-    #[inline(always)]
-    fn arrive(&mut self, planes: usize, a: i64, b: i64, sum: Lanes) {
-        (self.a.place, self.b.place, self.sum) = (a, b, sum);
-        self.first += planes;
-        self.planes -= planes;
+        sum
     }
 }
 
