@@ -4,8 +4,9 @@
 //! layout), [`Fdk`] takes views while the arm turns, [`ViewInput`] is one of them, and [`Backend`] says who
 //! back-projects. No sockets, clocks, files or device names; work runs on the caller's rayon pool.
 //!
-//! Every kernel is a folder: `mod.rs` the contract, `reference.rs` the equation in plain `f64`, `cpu.rs` the
-//! same made fast, `tests.rs` one body for both.
+//! Every kernel with a fast twin is a folder: `mod.rs` the contract, `reference.rs` the equation in plain `f64`,
+//! beside it the same made fast (`cpu.rs`; for back-projection `columns.rs`, `columns_avx512.rs` and, for oblique
+//! volumes, `general.rs`). Tests run one body over all of them.
 //!
 //! # Example
 //!

@@ -2,8 +2,8 @@
 //!
 //! `intensity = (raw_counts - dark) / gain`, then every defect is filled from good pixels around it. Filling comes after
 //! the gain, because only gain-corrected neighbours measure the same thing; without lag correction in between
-//! this is the same as the usual order (offset, defects, lag, gain). The logarithm is left to reconstruction, which needs
-//! the linear signal for scatter.
+//! this is the same as the usual order (offset, defects, lag, gain). The logarithm is left to reconstruction: scatter
+//! adds to the linear signal, so it can only be taken away before the logarithm.
 //!
 //! A defect is filled by a plane fitted to the nearest good pixels, weighted by inverse squared distance: exact for a linear
 //! field whatever the shape of the cluster or line, with weights worked out once. Where the fit would extrapolate

@@ -44,7 +44,7 @@ pub struct Stage {
     pub name: String,
     /// Its parameters as text.
     pub parameters: BTreeMap<String, String>,
-    /// Time spent in it, seconds; summed over threads where it ran on several.
+    /// Time spent in it as a clock on the wall shows it, seconds; zero where nobody timed it.
     pub seconds: f64,
 }
 
