@@ -37,10 +37,11 @@ impl<F: FnMut(u64, u64) -> bool> Progress for F {
 /// Reconstructs a recording, on the current rayon pool.
 ///
 /// A sweep that ended before its planned arc is planned again from the views that there are, with weights that
-/// need no end angle; the volume's warnings say so.
+/// suit any arc past half a turn plus the fan; the volume's warnings say so.
 ///
 /// # Errors
-/// A run without maps, plan or grid; an arc too short; frames that cannot be read are left out and counted.
+/// A run without maps, plan or grid; an arc too short. Damaged frames are no error: they are left out, and the
+/// volume's warnings count them.
 pub fn reconstruct_run(
     reader: &mut RunReader,
     settings: &RunSettings,
