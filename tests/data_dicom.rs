@@ -2,48 +2,17 @@
 
 use flate2::read::GzDecoder;
 use interchange::{inspect_file, read_volume};
-use isocenter_tests::run_oracle;
+use isocenter_tests::{assert_tells_no_name, files_below, real_data, run_oracle, unpacked};
 use nalgebra::{Matrix3, Vector3};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Longest that any one file may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
 /// Most memory that this whole test binary may have used: the bound holds for every file in it.
 const PEAK_RSS_MAX_MIB: u64 = 1024;
-
-fn data(name: &str) -> PathBuf {
-    let folder =
-        std::env::var_os("ISOCENTER_DATA").expect("ISOCENTER_DATA must name the folder of real data");
-    let path = PathBuf::from(folder).join(name);
-    // Tests run in tests/; a relative name is meant from the repository's root.
-    if path.is_absolute() { path } else { isocenter_tests::repository_root().join(path) }
-}
-
-fn unpacked(archive: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let status =
-        Command::new("tar").arg("-xzf").arg(data(archive)).arg("-C").arg(folder.path()).status().unwrap();
-    assert!(status.success(), "{archive}");
-    folder
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(files_below(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
 
 fn peak_rss_mib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
@@ -67,7 +36,7 @@ fn data_ct_series_is_read_as_simpleitk_reads_it() {
 
 #[test]
 fn data_nifti_with_flipped_axes_is_read_as_simpleitk_reads_it() {
-    let path = data("ct/abdomen_pelvis_3mm_ct.nii.gz");
+    let path = real_data("ct/abdomen_pelvis_3mm_ct.nii.gz");
     let ours = read_volume(&path).unwrap();
     assert_same_summary(&ours, &run_oracle("volume_summary.py", &[path.to_str().unwrap()]));
     let diagonal = ours.grid.direction.diagonal();
@@ -137,7 +106,7 @@ fn data_three_codecs_of_one_angiogram_decode_alike() {
         .iter()
         .map(|name| {
             let path = folder.path().join(format!("{name}.dcm"));
-            let packed = File::open(data(&format!("dicom_xray/{name}.dcm.gz"))).unwrap();
+            let packed = File::open(real_data(&format!("dicom_xray/{name}.dcm.gz"))).unwrap();
             let mut bytes = Vec::new();
             GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
             fs::write(&path, bytes).unwrap();
@@ -172,21 +141,4 @@ fn data_broken_dicom_never_panics_hangs_or_tells_a_name() {
     assert!(inspected >= 148, "{inspected}");
     let peak = peak_rss_mib();
     assert!(peak < PEAK_RSS_MAX_MIB, "{peak} MiB");
-}
-
-/// The names, identifiers and birth dates in a file, taken from its bytes by tag.
-fn assert_tells_no_name(path: &Path, told: &str) {
-    let bytes = fs::read(path).unwrap();
-    for tag in [b"\x10\x00\x10\x00PN", b"\x10\x00\x20\x00LO", b"\x10\x00\x30\x00DA"] {
-        for at in bytes.windows(6).enumerate().filter(|(_, window)| window == tag).map(|(at, _)| at) {
-            let Some(length) = bytes.get(at + 6..at + 8) else { continue };
-            let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
-            let Some(value) = bytes.get(at + 8..at + 8 + length) else { continue };
-            let value = String::from_utf8_lossy(value);
-            let value = value.trim_matches([' ', '\0']);
-            // File names of the archive may be the same word; shorter values say nothing.
-            let is_telling = value.len() > 3 && !path.to_string_lossy().contains(value);
-            assert!(!is_telling || !told.contains(value), "{}: {value}", path.display());
-        }
-    }
 }

@@ -2,3 +2,4 @@
 
 mod capture_oracle;
 mod interchange_volumes;
+mod missing_views;

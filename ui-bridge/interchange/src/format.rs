@@ -46,7 +46,11 @@ impl VolumeFormat {
         }
     }
 
-    fn required(path: &Path) -> Result<Self, InterchangeError> {
+    /// As [`VolumeFormat::of`].
+    ///
+    /// # Errors
+    /// [`InterchangeError::UnknownFormat`], with the extensions that are known.
+    pub fn required(path: &Path) -> Result<Self, InterchangeError> {
         Self::of(path).ok_or_else(|| InterchangeError::UnknownFormat {
             path: path.into(),
             expected: KNOWN_VOLUMES,

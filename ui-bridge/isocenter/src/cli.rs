@@ -1,7 +1,9 @@
 //! What can be asked for. Anything malformed here is bad usage: exit 2.
 
+use carm::VolumeGrid;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use nalgebra::{Matrix3, Point3};
 use reconstruct::{Apodisation, Backend};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -63,6 +65,20 @@ pub struct Demo {
     pub threads: Option<usize>,
 }
 
+/// What `--without` takes.
+const EFFECTS: [&str; 10] = [
+    "noise",
+    "scatter",
+    "lag",
+    "blur",
+    "detector-faults",
+    "wobble",
+    "drift",
+    "jitter",
+    "exposure-error",
+    "speed-profile",
+];
+
 /// Options of `simulate`.
 #[derive(Args)]
 pub struct Simulate {
@@ -84,7 +100,7 @@ pub struct Simulate {
     #[arg(long, requires = "ideal")]
     pub polychromatic: bool,
     /// Effects to leave out, such as `scatter,lag`.
-    #[arg(long, value_delimiter = ',', conflicts_with = "ideal")]
+    #[arg(long, value_delimiter = ',', conflicts_with = "ideal", value_parser = EFFECTS)]
     pub without: Vec<String>,
     /// Number of views over the same arc.
     #[arg(long)]
@@ -96,7 +112,7 @@ pub struct Simulate {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub sub_frames: u8,
     /// Share of frames that are lost.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub drop: f64,
     /// Labels on the CT's grid that tell bone (4) from contrast-filled blood (3).
     #[arg(long)]
@@ -174,7 +190,7 @@ pub struct Reconstruct {
     #[command(flatten)]
     pub volume: VolumeOptions,
     /// Attenuation of water, 1/mm: for `--hu` and `--truncation water` of a stack.
-    #[arg(long, default_value_t = 0.02059)]
+    #[arg(long, default_value_t = 0.02059, value_parser = positive)]
     pub mu_water: f64,
 }
 
@@ -283,12 +299,30 @@ fn numbers<const N: usize>(text: &str) -> Result<[f64; N], String> {
     parsed.try_into().map_err(|_| format!("expected {N} numbers, found {text}"))
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    match numbers::<1>(text)? {
+        [share] if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("expected a share from 0 to 1, found {text}")),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match numbers::<1>(text)? {
+        [number] if number > 0.0 => Ok(number),
+        _ => Err(format!("expected a number above 0, found {text}")),
+    }
+}
+
 fn triple(text: &str) -> Result<Triple, String> {
     numbers::<3>(text).map(Triple)
 }
 
 fn direction(text: &str) -> Result<Direction, String> {
-    numbers::<9>(text).map(Direction)
+    let cosines = numbers::<9>(text)?;
+    // A grid of one voxel tells whether the axes are ones that a volume can have.
+    VolumeGrid::centred([1; 3], [1.0; 3], Matrix3::from_row_slice(&cosines), Point3::origin())
+        .map_err(|error| error.to_string())?;
+    Ok(Direction(cosines))
 }
 
 fn spacing(text: &str) -> Result<Triple, String> {
@@ -345,5 +379,7 @@ mod tests {
         assert!(spacing("-1").is_err() && spacing("nan").is_err());
         assert_eq!(bytes("1.5GiB").unwrap(), 3 << 29);
         assert!(bytes("lots").is_err());
+        assert!(direction("1,0,0,0,1,0,0,0,1").is_ok() && direction("1,0,0,0,1,0,0,0,2").is_err());
+        assert!(share("0.01").is_ok() && share("1.5").is_err() && positive("0").is_err());
     }
 }

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+/// Exit status of a malformed command line.
+const BAD_USAGE: u8 = 2;
+
 /// How a command ended.
 pub struct Outcome {
     /// The object for `--json`.
@@ -68,6 +71,16 @@ impl Console {
         eprintln!("isocenter: {message}");
         ExitCode::FAILURE
     }
+}
+
+/// Prints help, version, or what was wrong with the usage; with `--json` the latter is an object, too.
+pub fn tell_usage(told: &clap::Error) -> ExitCode {
+    // Nothing is left to be told when the terminal itself is gone.
+    let _ = told.print();
+    if told.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        println!("{}", json!({ "error": told.render().to_string().trim() }));
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(BAD_USAGE))
 }
 
 /// Largest resident memory of this process so far, MiB; none where the system does not tell.

@@ -15,7 +15,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => return console::tell_usage(&told),
+    };
     start_logging();
     cancel::listen();
     let console = console::Console::new(arguments.json);

@@ -3,8 +3,8 @@
 use crate::cli::{Direction, Triple, VolumeOptions};
 use crate::console::peak_rss_mib;
 use anyhow::{Context, Result};
-use carm::{Quantity, Volume, VolumeGrid};
-use interchange::{WriteOptions, write_volume};
+use carm::{PatientSetup, Quantity, Volume, VolumeGrid};
+use interchange::{VolumeFormat, WriteOptions, write_volume};
 use nalgebra::{Matrix3, Point3};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
@@ -51,6 +51,19 @@ pub fn check_memory(options: &VolumeOptions, grid: &VolumeGrid, views_bytes: u64
 /// Writes a volume by its name's format.
 pub fn write(volume: &Volume, path: &Path) -> Result<()> {
     write_volume(volume, path, &WriteOptions::default())?;
+    Ok(())
+}
+
+/// Writes the volume of a run, with how the patient lay where the format has a place for it.
+pub fn write_of_run(volume: &Volume, path: &Path, patient: &PatientSetup) -> Result<()> {
+    let options = WriteOptions { patient_position: Some(patient.position), ..WriteOptions::default() };
+    write_volume(volume, path, &options)?;
+    Ok(())
+}
+
+/// Refuses a name that tells no format that can be written, before any work is done.
+pub fn check_format(path: &Path) -> Result<()> {
+    VolumeFormat::required(path)?;
     Ok(())
 }
 

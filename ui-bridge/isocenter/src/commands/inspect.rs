@@ -1,7 +1,7 @@
 //! `isocenter inspect`: what a file is and whether it is sound; repairs a run into a new file.
 
 use crate::cli::Inspect;
-use crate::console::Outcome;
+use crate::console::{Outcome, peak_rss_mib};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -68,6 +68,7 @@ fn inspect_run(path: &Path) -> Outcome {
         "events": found.events.len(),
         "outcome": outcome,
         "description": description,
+        "peak_rss_mib": peak_rss_mib(),
     });
     Outcome { json, text, is_success: is_sound }
 }
@@ -109,6 +110,7 @@ fn inspect_other(path: &Path) -> Outcome {
         "is_sound": found.is_sound,
         "findings": found.findings,
         "facts": facts,
+        "peak_rss_mib": peak_rss_mib(),
     });
     Outcome { json, text, is_success: found.is_sound }
 }

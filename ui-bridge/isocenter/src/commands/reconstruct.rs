@@ -3,7 +3,7 @@
 use crate::cancel;
 use crate::cli::{Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
-use crate::volumes::{check_memory, facts, grid_of, thread_pool, write};
+use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
 use anyhow::{Context, Result, bail};
 use capture::RunReader;
 use carm::{ScanGeometry, VolumeGrid};
@@ -12,6 +12,7 @@ use nalgebra::{Matrix3, Point3};
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
 use serde_json::{Value, json};
 use session::{RunSettings, StageTimes, reconstruct_run};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,17 +22,19 @@ const DEFAULT_GRID: usize = 256;
 /// Runs the command.
 pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
     let is_run = options.input.extension().is_some_and(|extension| extension == "mcap");
+    check_format(&options.out)?;
     let pool = thread_pool(options.volume.threads)?;
     let threads = pool.current_num_threads();
     let mut report = if is_run {
         if options.geometry.is_some() {
             bail!("{}: a run carries its own geometry; expected no --geometry", options.input.display());
         }
-        pool.install(|| from_run(options, console, threads))?
+        pool.install(|| from_run(options, console, threads))
     } else {
         let stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
-        pool.install(|| from_stack(options, console, stack, threads))?
-    };
+        pool.install(|| from_stack(options, console, stack, threads))
+    }
+    .map_err(|error| name_input(error, &options.input))?;
     report["out"] = json!(options.out);
     let text = format!(
         "{} from {} views in {:.2} s on {threads} threads ({})",
@@ -48,6 +51,12 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
         .map(|warning| format!("\nwarning: {warning}"))
         .collect();
     Ok(Outcome::success(report, text + &warnings))
+}
+
+/// What is wrong with an arc or a view does not know the file that it came from.
+fn name_input(error: anyhow::Error, input: &Path) -> anyhow::Error {
+    let name = input.display().to_string();
+    if format!("{error:#}").contains(&name) { error } else { error.context(name) }
 }
 
 fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<Value> {
@@ -76,7 +85,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         !cancel::is_requested()
     })?;
     bar.finish_and_clear();
-    write(&made.volume, &options.out)?;
+    write_of_run(&made.volume, &options.out, &description.patient)?;
     let mut report = facts(&made.volume, made.reconstruct_time.as_secs_f64(), threads, &made.stages);
     report["views"] = json!(made.views);
     report["protocol"] = json!(description.protocol);

@@ -4,7 +4,7 @@
 use crate::cancel;
 use crate::cli::{Replay, Speed, TruncationChoice};
 use crate::console::{Console, Outcome};
-use crate::volumes::{check_memory, facts, grid_of, thread_pool, write};
+use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write_of_run};
 use anyhow::{Context, Result, bail};
 use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
 use replay::{Pace, ReplayDevice};
@@ -18,6 +18,9 @@ pub fn run(options: &Replay, console: &Console) -> Result<Outcome> {
         (true, _) | (false, Speed::Max) => Pace::FlatOut,
         (false, Speed::Factor(factor)) => Pace::Factor(factor),
     };
+    if let Some(out) = &options.out {
+        check_format(out)?;
+    }
     let device = ReplayDevice::open(&options.run, pace)?;
     let recording_hash = device.recording().content_hash();
     let description = device.description().clone();
@@ -46,7 +49,7 @@ pub fn run(options: &Replay, console: &Console) -> Result<Outcome> {
     json["seconds"] = json!(seconds);
     let mut text = format!("{}: {} frames in {seconds:.2} s", options.run.display(), report.frames);
     if let (Some(volume), Some(out)) = (&report.volume, &options.out) {
-        write(volume, out)?;
+        write_of_run(volume, out, &description.patient)?;
         let busy: f64 = report.stages.stages().iter().map(|(_, spent)| spent.as_secs_f64()).sum();
         json["volume"] = facts(volume, busy, pool.current_num_threads(), &report.stages);
         json["out"] = json!(out);

@@ -1,6 +1,6 @@
 //! What is true of a simulated run, as files: the volume, and stacks and matrices view by view.
 
-use super::matrix_rows;
+use super::{matrix_rows, partial_name};
 use crate::cancel;
 use crate::volumes;
 use anyhow::{Context, Result};
@@ -29,8 +29,28 @@ const STACKS: [(&str, Pick); 8] = [
 
 /// Writes everything into `folder`: `volume.mha` (1/mm at the effective energy, LPS), one `.mha` stack per
 /// quantity `[view, v, u]`, `matrices_true.txt` and `matrices_calibrated.txt` (world mm to pixel), `truth.json`.
+///
+/// The files come into the folder together, when all of them are written.
 pub fn write(carm: &SimulatedCarm, folder: &Path, bar: &ProgressBar) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    let partial = partial_name(folder);
+    std::fs::create_dir_all(&partial).with_context(|| format!("{}: cannot be made", partial.display()))?;
+    let written = write_files(carm, &partial, bar).and_then(|()| move_files(&partial, folder));
+    // Empty by now, or not wanted: the error itself is what the user needs to hear.
+    let _ = std::fs::remove_dir_all(&partial);
+    written
+}
+
+fn move_files(from: &Path, folder: &Path) -> Result<()> {
+    let in_place = || format!("{}: cannot be put in place", folder.display());
+    std::fs::create_dir_all(folder).with_context(in_place)?;
+    for entry in std::fs::read_dir(from).with_context(in_place)? {
+        let entry = entry.with_context(in_place)?;
+        std::fs::rename(entry.path(), folder.join(entry.file_name())).with_context(in_place)?;
+    }
+    Ok(())
+}
+
+fn write_files(carm: &SimulatedCarm, folder: &Path, bar: &ProgressBar) -> Result<()> {
     let description = carm.description();
     if let Some(grid) = &description.volume_grid {
         volumes::write(&carm.truth(grid), &folder.join("volume.mha"))?;

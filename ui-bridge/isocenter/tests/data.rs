@@ -1,0 +1,45 @@
+//! Broken DICOM through the program: it must neither panic, hang, swell nor tell a name. Run by `make test-data`.
+
+mod program;
+
+use isocenter_tests::{assert_tells_no_name, files_below, unpacked};
+use std::time::{Duration, Instant};
+
+/// Longest that any one file may take.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Most memory for any one file.
+const PEAK_RSS_MAX_MIB: f64 = 1024.0;
+
+#[test]
+fn data_broken_dicom_is_inspected_soundly() {
+    let (mut inspected, mut sound) = (0, 0);
+    let (mut slowest, mut largest_mib) = (Duration::ZERO, 0.0_f64);
+    for archive in ["dicom_bad/pydicom_test_files.tar.gz", "dicom_bad/pylibjpeg_codec_files.tar.gz"] {
+        let folder = unpacked(archive);
+        for path in files_below(folder.path()) {
+            let name = path.display();
+            let start = Instant::now();
+            let ran = program::isocenter(&[&"inspect", &path, &"--json"]);
+            let spent = start.elapsed();
+            assert!(spent < TIME_MAX, "{name}: {spent:?}");
+            // 101 would be a panic, none a signal.
+            assert!(matches!(ran.code, Some(0 | 1)), "{name}: {ran:?}");
+            let report = ran.json();
+            assert_eq!(report["is_sound"], ran.code == Some(0), "{name}: {ran:?}");
+            let has_findings = report["findings"].as_array().is_some_and(|findings| !findings.is_empty());
+            assert!(has_findings || ran.code == Some(0), "{name}: {ran:?}");
+            let peak_mib = report["peak_rss_mib"].as_f64().expect("the program's largest memory");
+            assert!(peak_mib < PEAK_RSS_MAX_MIB, "{name}: {peak_mib} MiB");
+            assert_tells_no_name(&path, &format!("{}{}", ran.stdout, ran.stderr));
+            let plain = program::isocenter(&[&"inspect", &path]);
+            assert_eq!(plain.code, ran.code, "{name}: {plain:?}");
+            assert_tells_no_name(&path, &format!("{}{}", plain.stdout, plain.stderr));
+            inspected += 1;
+            sound += usize::from(ran.code == Some(0));
+            slowest = slowest.max(spent);
+            largest_mib = largest_mib.max(peak_mib);
+        }
+    }
+    println!("{inspected} files, {sound} sound; slowest {slowest:?}, largest {largest_mib} MiB");
+    assert!(inspected >= 148, "{inspected}");
+}

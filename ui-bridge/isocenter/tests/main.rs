@@ -1,0 +1,10 @@
+//! The command line as its users meet it: every test runs the program itself.
+
+mod contract;
+mod incomplete_runs;
+mod interruption;
+mod left_and_right;
+mod one_hash;
+mod program;
+mod refusals;
+mod small_spin;
