@@ -103,14 +103,17 @@ impl Panel {
             } else {
                 0.0
             };
-            for (u, count) in row.iter_mut().enumerate() {
-                let pixel = start + u;
-                let mut value = signal[pixel] + offset[pixel] + drift + shared;
-                if self.electronic_counts > 0.0 {
-                    let noise = Stream::new(seed, frame, pixel as u32, Purpose::Electronics).normal();
-                    value += self.electronic_counts * noise as f32;
+            for (group, counts) in row.chunks_mut(4).enumerate() {
+                let first = start + 4 * group;
+                let noise = if self.electronic_counts > 0.0 {
+                    Stream::new(seed, frame, first as u32, Purpose::Electronics).normals()
+                } else {
+                    [0.0; 4]
+                };
+                for (n, count) in counts.iter_mut().enumerate() {
+                    let quiet = signal[first + n] + offset[first + n] + drift + shared;
+                    *count = self.quantised(quiet + self.electronic_counts * noise[n] as f32);
                 }
-                *count = self.quantised(value);
             }
         });
         for (pixel, fault) in &self.faults {
@@ -139,7 +142,8 @@ impl Panel {
 
     fn quantised(&self, value: f32) -> u16 {
         // `as` saturates at both ends and sends NaN to zero; there is none.
-        ((value + 0.5).floor() as u16).min(self.max_count)
+        // It also cuts towards zero, which is `floor` for all that does not become zero anyway.
+        ((value + 0.5) as u16).min(self.max_count)
     }
 
     fn draw_gain(&mut self, plan: &DetectorPlan, sdd: f64, machine_seed: u64, relative_air_noise: f64) {

@@ -16,6 +16,7 @@ use crate::lag::{self, Lag};
 use crate::materials::Material;
 use crate::options::{Effects, Options};
 use crate::patient::{Patient, ResolvedBody};
+use crate::project::BUNDLE;
 use crate::protocol::{Protocol, RunKind};
 use crate::random::{Purpose, Stream};
 use crate::scatter::Scatter;
@@ -38,8 +39,8 @@ const GLARE_RANGE_MM: f64 = 5.0;
 const FOCAL_SPOT_MM: f64 = 0.6;
 const OFF_FOCAL_SHARE: f64 = 0.02;
 const OFF_FOCAL_RANGE_MM: f64 = 3.0;
-/// Rows of a tile that one task projects.
-const TILE_ROWS: usize = 16;
+/// Rows of a tile that one task projects: the rays of a column of it walk together.
+const TILE_ROWS: usize = BUNDLE;
 /// Step at which the tissue that a device displaces is sampled, mm.
 const DISPLACED_STEP_MM: f64 = 0.5;
 /// A reported exposure is off by at most this share.

@@ -88,6 +88,17 @@ impl Stream {
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
+    /// Four independent normal numbers from one block: both numbers of two Box-Muller pairs.
+    pub fn normals(&mut self) -> [f64; 4] {
+        let mut pair = || {
+            let radius = (-2.0 * self.uniform().ln()).sqrt();
+            let (sine, cosine) = (std::f64::consts::TAU * self.uniform()).sin_cos();
+            [radius * cosine, radius * sine]
+        };
+        let ([a, b], [c, d]) = (pair(), pair());
+        [a, b, c, d]
+    }
+
     /// Poisson with the given mean.
     ///
     /// # Method
@@ -199,6 +210,23 @@ mod tests {
         let mean = draws.iter().sum::<f64>() / f64::from(n);
         let variance = draws.iter().map(|x| x * x).sum::<f64>() / f64::from(n);
         assert!(mean.abs() < 0.016 && (variance - 1.0).abs() < 0.023, "{mean} {variance}");
+    }
+
+    #[test]
+    fn normals_of_a_block_have_unit_variance_and_are_independent() {
+        let n = 50_000_u32;
+        let draws: Vec<_> =
+            (0..n).map(|pixel| Stream::new(5, 0, pixel, Purpose::Electronics).normals()).collect();
+        for a in 0..4 {
+            let mean = draws.iter().map(|x| x[a]).sum::<f64>() / f64::from(n);
+            // Five standard errors: 1/sqrt(n) of means and correlations, sqrt(2/n) of variances.
+            assert!(mean.abs() < 0.023, "{a}: {mean}");
+            for b in 0..=a {
+                let product = draws.iter().map(|x| x[a] * x[b]).sum::<f64>() / f64::from(n);
+                let expected = if a == b { 1.0 } else { 0.0 };
+                assert!((product - expected).abs() < 0.032, "{a} {b}: {product}");
+            }
+        }
     }
 
     #[test]

@@ -44,9 +44,10 @@ pub(crate) struct Scatter {
     kernels: Vec<Array2<f32>>,
 }
 
-/// A pencil: its thickness, and the two nodes between which it lies with its amplitude in each.
+/// A pencil: how its thickness weakens what leaves through it, and the two nodes between which it lies with its amplitude in each.
 struct Pencil {
-    thickness_mm: f32,
+    /// exp(κ t).
+    growth: f32,
     parts: [(usize, f32); 2],
 }
 
@@ -76,21 +77,25 @@ impl Scatter {
         let rows = sum.as_slice_mut().expect("standard layout").par_chunks_mut(columns);
         rows.enumerate().for_each(|(v, row)| {
             for (u, value) in row.iter_mut().enumerate() {
-                let here = pencils[v * columns + u].thickness_mm;
+                let here = &pencils[v * columns + u];
                 *value = self.grid_ratio as f32 * self.gathered([u, v], here, &pencils);
             }
         });
         self.enlarged(&sum)
     }
 
-    /// What one scatter pixel behind `thickness_mm` of water gets from all pencils.
-    fn gathered(&self, [u, v]: [usize; 2], thickness_mm: f32, pencils: &[Pencil]) -> f32 {
+    /// What one scatter pixel gets from all pencils; `here` is the pencil that ends on it.
+    fn gathered(&self, [u, v]: [usize; 2], here: &Pencil, pencils: &[Pencil]) -> f32 {
+        let shrink = 1.0 / here.growth;
         let mut sum = 0.0;
-        for (n, pencil) in pencils.iter().enumerate() {
-            let at = [v.abs_diff(n / self.coarse[0]), u.abs_diff(n % self.coarse[0])];
-            let given: f32 = pencil.parts.iter().map(|(node, share)| share * self.kernels[*node][at]).sum();
-            let more_mm = (thickness_mm - pencil.thickness_mm).max(0.0);
-            sum += given * (-(LEAVING_PER_MM as f32) * more_mm).exp();
+        for (row, pencils) in pencils.chunks(self.coarse[0]).enumerate() {
+            for (column, pencil) in pencils.iter().enumerate() {
+                let at = [v.abs_diff(row), u.abs_diff(column)];
+                let [(low, low_share), (high, high_share)] = pencil.parts;
+                let given = low_share * self.kernels[low][at] + high_share * self.kernels[high][at];
+                // exp(-κ (t_here - t_there)), and no gain through less water.
+                sum += given * (pencil.growth * shrink).min(1.0);
+            }
         }
         sum
     }
@@ -133,7 +138,7 @@ fn pencil(transmission: f64, mu_water_per_mm: f64) -> Pencil {
     let share = ((thickness_mm - low.thickness_mm) / (high.thickness_mm - low.thickness_mm)).min(1.0);
     let part = |node: Node, weight: f64| (FINITE_BODY * node.amplitude * weight) as f32;
     Pencil {
-        thickness_mm: thickness_mm as f32,
+        growth: (LEAVING_PER_MM * thickness_mm).exp() as f32,
         parts: [(after - 1, part(low, 1.0 - share)), (after, part(high, share))],
     }
 }

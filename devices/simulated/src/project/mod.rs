@@ -4,7 +4,7 @@
 //! one sample for each grid plane across the axis that the ray follows most, interpolated linearly in that plane. Four
 //! materials lie side by side, so one interpolation serves all of them. Rays are clipped to the body's box. This
 //! projector shares no code with the reconstruction; `reference` samples the same interpolant finely in `f64`, `wide` is
-//! the fast twin of the walk.
+//! the fast twin of the walk: neighbouring rays cross eight planes at a time together, while the voxels are at hand.
 
 #[cfg(test)]
 mod reference;
@@ -45,7 +45,9 @@ pub(crate) struct VoxelBody {
 }
 
 /// Where a ray is while it crosses the planes of its main axis, in voxels as fixed point numbers with 32 bits after
-/// the point: the integer part is the cell, the rest the weight, and no rounding accumulates.
+/// the point: the integer part is the cell, the rest the weight, and no rounding accumulates. A ray beside the body
+/// crosses no planes.
+#[derive(Clone, Copy, Default)]
 struct March {
     /// The first plane, and how many there are.
     first: usize,
@@ -53,17 +55,22 @@ struct March {
     stride: usize,
     a: Sideways,
     b: Sideways,
+    /// Way from one plane to the next.
+    step_mm: f32,
 }
 
 /// Motion along one of the two other axes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Sideways {
     place: i64,
     step: i64,
     stride: usize,
+    nodes: usize,
 }
 
 const ONE: f64 = 4_294_967_296.0;
+/// Rays that walk together at most.
+pub(crate) const BUNDLE: usize = 16;
 /// How far inside the last cell a clipped ray stays, so that fixed point rounding over a thousand planes cannot leave it.
 const INSIDE: f64 = 1e-6;
 
@@ -76,35 +83,46 @@ impl VoxelBody {
     /// Line integrals of the densities along the whole line from `source_lps` in `direction_lps` (any length),
     /// mm g/cm³.
     pub fn line_integrals(&self, source_lps: &Point3<f64>, direction_lps: &Vector3<f64>) -> [f32; 4] {
-        self.line_integrals_from(self.voxel(source_lps), direction_lps)
+        let mut out = [[0.0; 4]];
+        self.bundle(source_lps, std::slice::from_ref(direction_lps), &mut out);
+        out[0]
     }
 
-    /// The same for several rays from one source.
+    /// The same for several rays from one source; neighbours should come one after the other.
     pub fn bundle(&self, source_lps: &Point3<f64>, directions_lps: &[Vector3<f64>], out: &mut [[f32; 4]]) {
         let start = self.voxel(source_lps);
-        for (direction, out) in directions_lps.iter().zip(out) {
-            *out = self.line_integrals_from(start, direction);
+        for (directions, out) in directions_lps.chunks(BUNDLE).zip(out.chunks_mut(BUNDLE)) {
+            let mut marches = [March::default(); BUNDLE];
+            let mut sums = [Lanes::default(); BUNDLE];
+            let (marches, sums) = (&mut marches[..directions.len()], &mut sums[..directions.len()]);
+            for (march, direction) in marches.iter_mut().zip(directions) {
+                *march = self.march(start, direction);
+            }
+            self.walk(marches, sums);
+            for ((out, sum), march) in out.iter_mut().zip(sums).zip(marches) {
+                *out = sum.0.map(|value| value * march.step_mm);
+            }
         }
     }
 
-    fn line_integrals_from(&self, start: Vector3<f64>, direction_lps: &Vector3<f64>) -> [f32; 4] {
-        let direction = self.voxel_from_lps * direction_lps;
-        let main = direction.iamax();
-        let Some(march) = self.march(start, direction, main) else { return [0.0; 4] };
-        let step_mm = (direction_lps.norm() / direction[main].abs()) as f32;
-        self.walk(&march).0.map(|value| value * step_mm)
-    }
-
-    fn walk(&self, march: &March) -> Lanes {
-        if march.b.stride != 1 {
-            return self.walk_strided(march);
+    /// Sums over the planes of each ray.
+    fn walk(&self, marches: &[March], sums: &mut [Lanes]) {
+        #[cfg(target_arch = "x86_64")]
+        let is_wide = wide::is_supported(self);
+        #[cfg(not(target_arch = "x86_64"))]
+        let is_wide = false;
+        if !is_wide || marches.iter().any(|march| march.planes > 0 && march.b.stride != 1) {
+            for (march, sum) in marches.iter().zip(sums) {
+                *sum =
+                    if march.b.stride == 1 { self.walk_contiguous(march) } else { self.walk_strided(march) };
+            }
+            return;
         }
         #[cfg(target_arch = "x86_64")]
-        if wide::is_supported() {
-            // SAFETY: the processor has the features that the function asks for.
-            return unsafe { wide::walk(self, march) };
+        // SAFETY: the processor has the features that the function asks for.
+        unsafe {
+            wide::walk(self, marches, sums);
         }
-        self.walk_contiguous(march)
     }
 
     /// Trilinear densities at a point, g/cm³; zero outside.
@@ -135,8 +153,10 @@ impl VoxelBody {
         sum
     }
 
-    /// Clips the line to the array and lays out the walk along `main`.
-    fn march(&self, start: Vector3<f64>, direction: Vector3<f64>, main: usize) -> Option<March> {
+    /// Clips the line from voxel `start` to the array and lays out the walk along the axis that it follows most.
+    fn march(&self, start: Vector3<f64>, direction_lps: &Vector3<f64>) -> March {
+        let direction = self.voxel_from_lps * direction_lps;
+        let main = direction.iamax();
         // `t` counts planes of the main axis: position = start + (t - start[main]) * slope.
         let slope = direction / direction[main];
         let (mut low, mut high) = (0.0, (self.shape[main] - 1) as f64);
@@ -144,7 +164,7 @@ impl VoxelBody {
             let last = (self.shape[axis] - 1) as f64 - INSIDE;
             if slope[axis].abs() < 1e-12 {
                 if !(INSIDE..=last).contains(&start[axis]) {
-                    return None;
+                    return March::default();
                 }
                 continue;
             }
@@ -155,13 +175,14 @@ impl VoxelBody {
         }
         let (first, last) = (low.ceil(), high.floor());
         if first.is_nan() || last.is_nan() || first > last {
-            return None;
+            return March::default();
         }
         let strides = [self.shape[1] * self.shape[2], self.shape[2], 1];
         let sideways = |axis: usize| Sideways {
             place: ((start[axis] + (first - start[main]) * slope[axis]) * ONE) as i64,
             step: (slope[axis] * ONE) as i64,
             stride: strides[axis],
+            nodes: self.shape[axis],
         };
         // The fastest axis comes second where it is not the main one.
         let (a, b) = match main {
@@ -169,13 +190,14 @@ impl VoxelBody {
             1 => (0, 2),
             _ => (0, 1),
         };
-        Some(March {
+        March {
             first: first as usize,
             planes: (last - first) as usize + 1,
             stride: strides[main],
             a: sideways(a),
             b: sideways(b),
-        })
+            step_mm: (direction_lps.norm() / direction[main].abs()) as f32,
+        }
     }
 
     /// The walk where the second axis is the fastest in memory: neighbours come in pairs.

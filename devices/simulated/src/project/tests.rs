@@ -95,18 +95,31 @@ fn projector_wide_walk_agrees_with_the_plain_one() {
         let direction = -from + Vector3::from_fn(|_, _| 0.02 * stream.normal());
         let source = middle + from * (300.0 / from.norm());
         let start = body.voxel(&source);
-        let steps = body.voxel_from_lps * direction;
-        let Some(march) = body.march(start, steps, steps.iamax()).filter(|march| march.b.stride == 1) else {
+        let march = body.march(start, &direction);
+        if march.planes == 0 || march.b.stride != 1 {
             continue;
-        };
+        }
         compared += 1;
-        let (plain, chosen) = (body.walk_contiguous(&march), body.walk(&march));
+        let (plain, mut chosen) = (body.walk_contiguous(&march), [Lanes::default()]);
+        body.walk(&[march], &mut chosen);
         for lane in 0..4 {
-            assert!(
-                (plain.0[lane] - chosen.0[lane]).abs() <= ROUNDING * plain.0[0].max(1e-3),
-                "{plain:?} {chosen:?}"
-            );
+            let off = (plain.0[lane] - chosen[0].0[lane]).abs();
+            assert!(off <= ROUNDING * plain.0[0].max(1e-3), "{plain:?} {chosen:?}");
         }
     }
     assert!(compared > 30, "{compared}");
+}
+
+#[test]
+fn projector_bundle_is_its_rays_one_by_one() {
+    let body = smooth_body();
+    let source = Point3::new(12.0, -320.0, 31.0);
+    // Forty rays: some beside the body, some along its edge, and more than walk together.
+    let directions: Vec<_> = (0..40).map(|n| Vector3::new(0.02, 1.0, 0.02 * f64::from(n) - 0.4)).collect();
+    let mut together = vec![[f32::NAN; 4]; 40];
+    body.bundle(&source, &directions, &mut together);
+    for (direction, together) in directions.iter().zip(&together) {
+        assert_eq!(body.line_integrals(&source, direction), *together);
+    }
+    assert!(together.iter().any(|sums| sums[0] > 10.0) && together.contains(&[0.0; 4]));
 }
