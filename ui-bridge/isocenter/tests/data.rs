@@ -1,5 +1,6 @@
 //! Broken DICOM through the program: it must neither panic, hang, swell nor tell a name. Run by `make test-data`.
 
+#[allow(dead_code, reason = "shared with the tests of the command line, which use all of it")]
 mod program;
 
 use isocenter_tests::{assert_tells_no_name, files_below, unpacked};
