@@ -69,7 +69,7 @@ pub fn check_refusal(ran: &Ran, parts: &[&str]) -> String {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     let json = ran.json();
     let message = json["error"].as_str().unwrap_or_else(|| panic!("no error in {json}")).to_string();
-    assert_eq!(ran.stderr.trim_end(), format!("isocenter: {message}"));
+    assert_eq!(ran.stderr.trim_end(), format!("isocenter: {message}").trim_end());
     for part in parts {
         assert!(message.contains(part), "expected {part:?} in {message:?}");
     }
