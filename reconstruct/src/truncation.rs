@@ -3,6 +3,10 @@
 //! Hsieh, Chao, Thibault, Grekowicz, Horst, McOlash and Myers, Med. Phys. 31(9), 2004: the edge value and its
 //! slope fix a circle of water, whose chord lengths continue the row. Rows are continued sideways only;
 //! rows that a collimator darkened are not continued along the axis, since the ramp filter works along rows.
+//!
+//! A chest wall at the edge misleads the fit. The mass of a row, the sum of its line integrals in parallel measure,
+//! hardly changes from view to view, so the view that showed most of a row tells the later ones how far to continue
+//! (the consistency condition of the same paper).
 
 use crate::virtual_detector::MeasuredSpan;
 
@@ -31,6 +35,54 @@ pub struct RowEdges {
     pub low: RowEdge,
     /// At the last measured column.
     pub high: RowEdge,
+}
+
+/// Continuations are stretched by at most this factor, and shrunk by no more than its inverse.
+const MAX_STRETCH: f64 = 4.0;
+
+/// The mass of each row as the view tells that had to continue least of it so far.
+#[derive(Clone, Debug)]
+pub struct RowMasses {
+    known: Vec<KnownMass>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KnownMass {
+    mass_mm: f64,
+    continued_share: f64,
+}
+
+impl RowMasses {
+    /// Nothing known of any row.
+    pub fn new(rows: usize) -> Self {
+        Self { known: vec![KnownMass { mass_mm: 0.0, continued_share: f64::INFINITY }; rows] }
+    }
+
+    /// Takes note of a row and says by how much its continuation is to be stretched, or shrunk.
+    ///
+    /// `measured_mm`: sum of the measured line integrals, each times its column's width in parallel measure.
+    pub fn stretch(
+        &mut self,
+        row: usize,
+        measured_mm: f64,
+        edges: RowEdges,
+        sides: Sides,
+        mu_water_per_mm: f64,
+    ) -> f64 {
+        let continued_mm = [(sides.low, edges.low), (sides.high, edges.high)]
+            .into_iter()
+            .filter(|(is_continued, edge)| *is_continued && is_truncated(*edge))
+            .map(|(_, edge)| WaterCircle::through(edge, mu_water_per_mm).mass_beyond_mm())
+            .sum::<f64>();
+        let mass_mm = measured_mm + continued_mm;
+        let continued_share = if mass_mm > 0.0 { continued_mm / mass_mm } else { f64::INFINITY };
+        let known = &mut self.known[row];
+        if continued_share <= known.continued_share {
+            *known = KnownMass { mass_mm, continued_share };
+            return 1.0;
+        }
+        ((known.mass_mm - measured_mm) / continued_mm).clamp(1.0 / MAX_STRETCH, MAX_STRETCH)
+    }
 }
 
 /// Which sides of the detector are continued: an offset detector ends inside the body on its narrow side,
@@ -99,8 +151,8 @@ pub fn is_truncated(edge: RowEdge) -> bool {
     2.0 * edge.half_chord_squared_mm2.sqrt() > TRUNCATED_FROM_WATER_MM
 }
 
-/// Continues `extended`, whose measured part lies at `span` shifted by `margin`; gives back the number of
-/// columns written.
+/// Continues `extended`, whose measured part lies at `span` shifted by `margin`, on columns of `pitch_mm` (finer ones
+/// stretch the continuation); gives back the number of columns written.
 pub fn continue_row(
     extended: &mut [f32],
     margin: usize,
@@ -142,6 +194,17 @@ impl WaterCircle {
         let offset_mm = edge.offset_mm.max(0.0);
         let radius_squared_mm2 = edge.half_chord_squared_mm2 + offset_mm * offset_mm;
         Self { offset_mm, radius_squared_mm2, mu_water_per_mm }
+    }
+
+    /// Integral of the chords beyond the edge, mm.
+    fn mass_beyond_mm(&self) -> f64 {
+        let radius = self.radius_squared_mm2.sqrt();
+        if radius <= 0.0 {
+            return 0.0;
+        }
+        let half_chord = (self.radius_squared_mm2 - self.offset_mm * self.offset_mm).max(0.0).sqrt();
+        let segment = self.radius_squared_mm2 * (self.offset_mm / radius).clamp(-1.0, 1.0).acos();
+        self.mu_water_per_mm * (segment - self.offset_mm * half_chord)
     }
 
     fn line_integral(&self, outward_mm: f64) -> f64 {
@@ -231,5 +294,25 @@ mod tests {
         let mut smoothed = vec![RowEdges::default(); 40];
         smooth_edges(&noisy, &mut smoothed);
         assert!(smoothed.iter().all(|e| (e.low.offset_mm - 20.0).abs() < 0.5));
+    }
+
+    #[test]
+    fn truncation_learns_from_whole_views_how_much_to_continue() {
+        let sides = Sides { low: true, high: true };
+        let edge = RowEdge { half_chord_squared_mm2: 900.0, offset_mm: 0.0 };
+        let cut = RowEdges { low: edge, high: edge };
+        // Two half circles of radius 30 mm: mu pi r² in all.
+        let continued = MU_WATER_PER_MM * std::f64::consts::PI * 900.0;
+        let mut masses = RowMasses::new(1);
+        assert_eq!(masses.stretch(0, 200.0, cut, sides, MU_WATER_PER_MM), 1.0, "nothing known yet");
+        assert_eq!(
+            masses.stretch(0, 220.0, RowEdges::default(), sides, MU_WATER_PER_MM),
+            1.0,
+            "a whole view"
+        );
+        let stretch = masses.stretch(0, 200.0, cut, sides, MU_WATER_PER_MM);
+        assert!((stretch - 20.0 / continued).abs() < 1e-12, "{stretch} {continued}");
+        assert_eq!(masses.stretch(0, 219.0, cut, sides, MU_WATER_PER_MM), 1.0 / MAX_STRETCH);
+        assert_eq!(masses.stretch(0, -900.0, cut, sides, MU_WATER_PER_MM), MAX_STRETCH);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::plan::FdkPlan;
 use crate::ramp::RampScratch;
-use crate::truncation::{RowEdges, continue_row, fit_edges, is_truncated, smooth_edges};
+use crate::truncation::{RowEdges, RowMasses, continue_row, fit_edges, is_truncated, smooth_edges};
 use crate::virtual_detector::{MeasuredSpan, VirtualView, resample_row};
 use rayon::prelude::*;
 
@@ -15,6 +15,8 @@ pub(crate) struct ViewFilter {
     spans: Vec<MeasuredSpan>,
     edges: Vec<RowEdges>,
     smoothed: Vec<RowEdges>,
+    masses: RowMasses,
+    stretches: Vec<f64>,
     weights: Vec<f32>,
     squared_offsets: Vec<f32>,
 }
@@ -28,6 +30,8 @@ impl ViewFilter {
             spans: vec![MeasuredSpan::EMPTY; nv],
             edges: vec![RowEdges::default(); nv],
             smoothed: vec![RowEdges::default(); nv],
+            masses: RowMasses::new(nv),
+            stretches: vec![1.0; nv],
             weights: vec![0.0; extended],
             squared_offsets: vec![0.0; extended],
         }
@@ -68,9 +72,28 @@ impl ViewFilter {
             .zip(&self.spans)
             .for_each(|((edges, row), span)| *edges = fit_edges(row, *span, pitch_mm, mu_water_per_mm));
         smooth_edges(&self.edges, &mut self.smoothed);
+        self.find_stretches(plan, view, pitch_mm, mu_water_per_mm);
         self.smoothed.iter().any(|edges| {
             (plan.sides.low && is_truncated(edges.low)) || (plan.sides.high && is_truncated(edges.high))
         })
+    }
+
+    /// How much each row's continuation is stretched so that rows keep their mass from view to view.
+    fn find_stretches(&mut self, plan: &FdkPlan, view: &VirtualView, pitch_mm: f64, mu_water_per_mm: f64) {
+        let [nu, _] = plan.virtual_size();
+        // Width of a column in parallel measure: ds = R cos³(gamma) / f du.
+        let widths: Vec<f32> =
+            (0..nu).map(|u| (pitch_mm * view.fan_rad(u as f64).cos().powi(3)) as f32).collect();
+        let masses: Vec<f64> = self
+            .rows
+            .par_chunks(nu)
+            .map(|row| row.iter().zip(&widths).map(|(p, width)| f64::from(p * width)).sum())
+            .collect();
+        for (row, ((stretch, mass), edges)) in
+            self.stretches.iter_mut().zip(masses).zip(&self.smoothed).enumerate()
+        {
+            *stretch = self.masses.stretch(row, mass, *edges, plan.sides, mu_water_per_mm);
+        }
     }
 
     /// Weights every row by redundancy and obliquity and filters it along the motion of the source.
@@ -82,7 +105,7 @@ impl ViewFilter {
         let margin = plan.margin;
         self.prepare_columns(plan, view, beta_rad);
         let (weights, squared_offsets) = (&self.weights, &self.squared_offsets);
-        let (spans, smoothed) = (&self.spans, &self.smoothed);
+        let (spans, smoothed, stretches) = (&self.spans, &self.smoothed, &self.stretches);
         let pitch_mm = pitch_at_isocenter_mm(plan, view);
         self.rows.par_chunks_mut(nu * ROWS_AT_ONCE).enumerate().for_each_init(
             || RowScratch::new(plan),
@@ -96,7 +119,15 @@ impl ViewFilter {
                         extended[margin + nu..].fill(0.0);
                         extended[margin..margin + nu].copy_from_slice(row);
                         if let Some(mu) = plan.options.truncation_water_per_mm {
-                            continue_row(extended, margin, spans[v], smoothed[v], plan.sides, pitch_mm, mu);
+                            continue_row(
+                                extended,
+                                margin,
+                                spans[v],
+                                smoothed[v],
+                                plan.sides,
+                                pitch_mm / stretches[v],
+                                mu,
+                            );
                         }
                         let height = (v as f64 - view.principal_v_px) * view.focal_u_px / view.focal_v_px;
                         weight_row(extended, weights, squared_offsets, view.focal_u_px, height);

@@ -31,7 +31,7 @@ pub enum Command {
     Replay(Replay),
     /// Reconstruct a run or a projection stack.
     Reconstruct(Reconstruct),
-    /// Convert a volume, a projection stack or a geometry to another format.
+    /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
     Inspect(Inspect),
@@ -126,6 +126,9 @@ pub struct Simulate {
     /// Folder for what is true: volume, matrices, line integrals, scatter, photons.
     #[arg(long)]
     pub truth: Option<PathBuf>,
+    /// File for the true volume alone, in 1/mm on the protocol's grid.
+    #[arg(long)]
+    pub truth_volume: Option<PathBuf>,
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,

@@ -2,7 +2,7 @@
 //! turns; then held against the truth.
 
 use super::replay::{lag_facts, spin_facts};
-use super::simulate::write_run;
+use super::simulate::{read_ct, write_run};
 use crate::cancel;
 use crate::cli::Demo;
 use crate::console::{Console, Outcome, peak_rss_mib};
@@ -76,7 +76,7 @@ impl Run {
     fn new(options: &Demo, console: &Console) -> Result<Self> {
         let path =
             options.patient.as_deref().map_or_else(|| data_file(PATIENT), |path| Ok(path.to_path_buf()))?;
-        let ct = read_volume(&path)?;
+        let ct = read_ct(&path)?;
         let labels = match options.patient {
             None => Some(read_volume(&data_file(LABELS)?)?),
             Some(_) => None,

@@ -3,10 +3,10 @@
 use crate::cancel;
 use crate::cli::{Simulate, Triple};
 use crate::console::{Console, Outcome};
-use crate::volumes::thread_pool;
+use crate::volumes::{self, thread_pool};
 use anyhow::{Context, Result, bail};
 use capture::{RunOutcome, RunSummary, RunWriter, WriterOptions};
-use carm::{FrameSource, PatientSetup, SourceEvent};
+use carm::{FrameSource, PatientSetup, Quantity, SourceEvent, Volume};
 use indicatif::ProgressBar;
 use interchange::read_volume;
 use nalgebra::Point3;
@@ -32,6 +32,12 @@ pub fn run(options: &Simulate, console: &Console) -> Result<Outcome> {
         pool.install(|| truth::write(&carm, folder, &bar))?;
         bar.finish_and_clear();
     }
+    if let Some(path) = &options.truth_volume {
+        let grid = carm.description().volume_grid;
+        let grid = grid
+            .with_context(|| format!("protocol {}: makes no volume, so has no true one", options.protocol))?;
+        volumes::write(&pool.install(|| carm.truth(&grid)), path)?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     let description = carm.description();
     let report = json!({
@@ -42,6 +48,7 @@ pub fn run(options: &Simulate, console: &Console) -> Result<Outcome> {
         "gaps": summary.gaps,
         "file_bytes": summary.file_bytes,
         "content_hash": summary.content_hash,
+        "mu_water_per_mm": description.beam.mu_water_per_mm,
         "seconds": seconds,
         "remarks": description.remarks,
         "truth": options.truth,
@@ -109,7 +116,7 @@ fn patient(options: &Simulate) -> Result<Patient> {
     let mut patient = match phantom(&options.patient)? {
         Some(phantom) => phantom,
         None => {
-            let volume = read_volume(Path::new(&options.patient))?;
+            let volume = read_ct(Path::new(&options.patient))?;
             match &options.labels {
                 Some(path) => {
                     let labels = read_volume(path)?;
@@ -124,6 +131,15 @@ fn patient(options: &Simulate) -> Result<Patient> {
     }
     let setup = PatientSetup { position: options.position, ..*patient.setup() };
     Ok(patient.with_setup(setup))
+}
+
+/// A patient's CT. Formats that name no unit (NIfTI from elsewhere) are taken at the caller's word as Hounsfield.
+pub fn read_ct(path: &Path) -> Result<Volume> {
+    let mut volume = read_volume(path)?;
+    if volume.quantity == Quantity::Unknown {
+        volume.quantity = Quantity::Hu { mu_water_per_mm: None };
+    }
+    Ok(volume)
 }
 
 /// `water-cylinder:MM` and `ball:X,Y,Z,MM`; none for the name of a file.
