@@ -70,7 +70,7 @@ struct Sideways {
 
 const ONE: f64 = 4_294_967_296.0;
 /// Rays that walk together at most.
-pub(crate) const BUNDLE: usize = 16;
+pub(crate) const BUNDLE: usize = 24;
 /// How far inside the last cell a clipped ray stays, so that fixed point rounding over a thousand planes cannot leave it.
 const INSIDE: f64 = 1e-6;
 

@@ -42,10 +42,13 @@ pub(super) fn walk(body: &VoxelBody, marches: &[March], sums: &mut [Lanes]) {
         first = first.min(march.first / BLOCK);
         last = last.max((march.first + march.planes - 1) / BLOCK);
     }
+    let spreads = [_mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1), _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3)];
+    // Opaque, or the compiler replaces each of these shuffles by three others.
+    let spreads = std::hint::black_box(spreads);
     for block in first..=last {
         for (march, total) in marches.iter().zip(&mut totals) {
             // SAFETY: the ray stays inside, as asserted above.
-            *total = unsafe { add_block(body, march, block * BLOCK, *total) };
+            *total = unsafe { add_block(body, march, block * BLOCK, &spreads, *total) };
         }
     }
     for (sum, total) in sums.iter_mut().zip(totals) {
@@ -70,12 +73,19 @@ fn stays_inside(body: &VoxelBody, march: &March) -> bool {
 }
 
 /// Adds the samples of up to eight planes from plane `start` on; those that the ray does not cross get no weight.
+/// `spreads` lays the near and the far ones of four weights over the lanes.
 ///
 /// # Safety
 /// [`stays_inside`] holds for the body and the march.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn add_block(body: &VoxelBody, march: &March, start: usize, total: __m256) -> __m256 {
+unsafe fn add_block(
+    body: &VoxelBody,
+    march: &March,
+    start: usize,
+    spreads: &[__m256i; 2],
+    total: __m256,
+) -> __m256 {
     let low = march.first.saturating_sub(start);
     let end = (march.first + march.planes).saturating_sub(start).min(BLOCK);
     if low >= end {
@@ -106,8 +116,6 @@ unsafe fn add_block(body: &VoxelBody, march: &March, start: usize, total: __m256
     let weights = by_plane(near_left, near_right, far_left, far_right);
     // Opaque, or the compiler replaces eight loads by three times as many shuffles.
     let (offsets, weights) = std::hint::black_box((&offsets, &weights));
-    let spread_near = _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1);
-    let spread_far = _mm256_setr_epi32(2, 2, 2, 2, 3, 3, 3, 3);
     let mut sums = [_mm256_setzero_ps(); 4];
     for (plane, (offset, weights)) in offsets.iter().zip(&weights.0).enumerate() {
         let offset = *offset as isize;
@@ -115,8 +123,8 @@ unsafe fn add_block(body: &VoxelBody, march: &March, start: usize, total: __m256
         let (near, far) = unsafe { (pair(near.wrapping_offset(offset)), pair(far.wrapping_offset(offset))) };
         let weights = _mm256_broadcast_ps(weights);
         let at = 2 * (plane % 2);
-        sums[at] = _mm256_fmadd_ps(_mm256_permutevar_ps(weights, spread_near), near, sums[at]);
-        sums[at + 1] = _mm256_fmadd_ps(_mm256_permutevar_ps(weights, spread_far), far, sums[at + 1]);
+        sums[at] = _mm256_fmadd_ps(_mm256_permutevar_ps(weights, spreads[0]), near, sums[at]);
+        sums[at + 1] = _mm256_fmadd_ps(_mm256_permutevar_ps(weights, spreads[1]), far, sums[at + 1]);
     }
     let sum = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
     _mm256_add_ps(total, sum)
