@@ -18,7 +18,8 @@ fn fdk(criterion: &mut Criterion) {
     for (backend, n) in cases {
         group.throughput(Throughput::Elements((n * n * n * VIEWS) as u64));
         group.bench_function(BenchmarkId::new(backend.to_string(), n), |bencher| {
-            let options = FdkOptions { backend, limited_angle: true, block_views: VIEWS, ..FdkOptions::default() };
+            let options =
+                FdkOptions { backend, limited_angle: true, block_views: VIEWS, ..FdkOptions::default() };
             let scan = spine_scan(248, 0.0);
             let views = scan.views().to_vec();
             let plan = Arc::new(FdkPlan::new(scan, cube(n, 245.0 / n as f64), options).expect("a plan"));
@@ -26,8 +27,10 @@ fn fdk(criterion: &mut Criterion) {
                 let mut fdk = Fdk::new(Arc::clone(&plan));
                 // One more than a block: a view waits for the next one's position.
                 for projection_matrix in &views[..=VIEWS] {
-                    let input =
-                        ViewInput { projection_matrix: *projection_matrix, samples: Samples::LineIntegrals(&samples) };
+                    let input = ViewInput {
+                        projection_matrix: *projection_matrix,
+                        samples: Samples::LineIntegrals(&samples),
+                    };
                     fdk.push(input, &mut Silent).expect("a view of the plan");
                 }
                 fdk.view_count()

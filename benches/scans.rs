@@ -1,7 +1,9 @@
 //! Scans that the benches share, at the sizes of real C-arms.
 
 use carm::converters::carm_pose;
-use carm::{CarmAngles, CarmDistances, DetectorGrid, DetectorPose, ProjectionMatrix, ScanGeometry, VolumeGrid};
+use carm::{
+    CarmAngles, CarmDistances, DetectorGrid, DetectorPose, ProjectionMatrix, ScanGeometry, VolumeGrid,
+};
 use nalgebra::{Matrix3, Point3, Rotation3};
 
 /// The binned panel of a spine spin: 616x480 pixels of 0.616 mm.
@@ -23,7 +25,8 @@ pub fn spine_scan(count: usize, tilt_rad: f64) -> ScanGeometry {
     let views = (0..count)
         .map(|view| {
             let primary_rad = (200.0 * view as f64 / (count - 1) as f64 - 100.0).to_radians();
-            let pose = carm_pose(CarmAngles { primary_rad, secondary_rad: 0.0 }, distances).expect("constant distances");
+            let pose = carm_pose(CarmAngles { primary_rad, secondary_rad: 0.0 }, distances)
+                .expect("constant distances");
             let roll = Rotation3::new(pose.e_u.cross(&pose.e_v) * tilt_rad);
             let pose = DetectorPose { e_u: roll * pose.e_u, e_v: roll * pose.e_v, ..pose };
             ProjectionMatrix::from_pose(&pose, &panel()).expect("an orthonormal pose")
