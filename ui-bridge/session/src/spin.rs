@@ -72,6 +72,8 @@ pub struct SpinReport {
     pub deepest_backlog: u64,
     /// Frames that the reconstruction read from the recording because the ring had moved on.
     pub caught_up: u64,
+    /// Frames that the reconstruction had to do without, because neither ring nor recording held them any more.
+    pub missed: u64,
     /// The live view.
     pub live: LiveReport,
     /// The recording.
@@ -145,6 +147,7 @@ pub fn run_spin(
     };
     std::thread::scope(|scope| {
         let (shared, description) = (&shared, &description);
+        let _guard = StopOnPanic(shared);
         let device = scope.spawn(move || run_device(source.as_mut(), producer, shared, options));
         let recorder = recorder.map(|recorder| scope.spawn(move || recorder.run(recorder_reader, shared)));
         let live = scope.spawn(move || show_live(live_reader, description, shared));
@@ -180,10 +183,22 @@ pub fn run_spin(
             complete_after_last_view: made.complete_after_last_view,
             deepest_backlog: made.deepest_backlog,
             caught_up: made.caught_up,
+            missed: made.missed,
             live,
             recording,
         })
     })
+}
+
+/// A panic on the reconstruction's thread must not leave the device waiting for it.
+struct StopOnPanic<'a>(&'a Shared);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stops.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// A sweep that ended early: the recording holds all its views, and their weights can now be found.
@@ -260,6 +275,7 @@ struct Made {
     complete_after_last_view: Option<Duration>,
     deepest_backlog: u64,
     caught_up: u64,
+    missed: u64,
 }
 
 /// The consumer that turns frames into the volume.
@@ -269,6 +285,7 @@ struct Reconstruction {
     reader: LosslessReader,
     recording: Option<PathBuf>,
     position: u64,
+    last_sequence: Option<u64>,
     made: Made,
 }
 
@@ -285,6 +302,7 @@ impl Reconstruction {
             reader: shared.ring.lossless_reader(),
             recording: options.record.clone(),
             position: 0,
+            last_sequence: None,
             made: Made::default(),
         })
     }
@@ -318,6 +336,12 @@ impl Reconstruction {
     }
 
     fn take(&mut self, header: &FrameHeader, counts: &[u16], shared: &Shared) -> Result<(), SessionError> {
+        if self.last_sequence.is_some_and(|last| header.sequence <= last) {
+            // Twice from the device: it counts once.
+            self.position += 1;
+            return Ok(());
+        }
+        self.last_sequence = Some(header.sequence);
         if header.is_xray_on {
             push_frame(&mut self.fdk, &mut self.maker, header, counts, &mut self.made.stages)?;
         }
@@ -328,26 +352,36 @@ impl Reconstruction {
         Ok(())
     }
 
-    /// Reads frames that the ring no longer holds from the recording, where they have the same positions.
+    /// Reads frames that the ring no longer holds from the recording, where they follow the last one taken.
     fn catch_up(&mut self, count: u64, counts: &mut [u16], shared: &Shared) -> Result<(), SessionError> {
         let Some(path) = &self.recording else {
-            // Without a recording they are lost; the volume's weights close over the gap.
+            // Without a recording they are lost to the volume, whose weights close over the gap.
             self.position += count;
+            self.made.missed += count;
             return Ok(());
         };
         let mut recording = RunReader::open(path)?;
         let deadline = Instant::now() + CATCH_UP_LIMIT;
-        for _ in 0..count {
-            while recording.frame_count() as u64 <= self.position {
-                if Instant::now() > deadline {
-                    return Err(SessionError::ThreadEnded { thread: "recorder" });
-                }
-                std::thread::sleep(LONGEST_WAIT);
-                recording.refresh()?;
+        let until = self.position + count;
+        while self.position < until {
+            let next = match self.last_sequence {
+                Some(last) => recording.index_of(last).map_or(0, |index| index + 1),
+                None => 0,
+            };
+            if recording.frame_count() > next {
+                let header = recording.read_frame(next, counts)?;
+                self.take(&header, counts, shared)?;
+                self.made.caught_up += 1;
+                continue;
             }
-            let header = recording.read_frame(self.position as usize, counts)?;
-            self.take(&header, counts, shared)?;
-            self.made.caught_up += 1;
+            if Instant::now() > deadline {
+                // The recorder was overtaken, too, or is stuck: go on with what the ring still has.
+                self.made.missed += until - self.position;
+                self.position = until;
+                break;
+            }
+            std::thread::sleep(LONGEST_WAIT);
+            recording.refresh()?;
         }
         Ok(())
     }

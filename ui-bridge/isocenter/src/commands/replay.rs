@@ -92,6 +92,7 @@ pub fn spin_facts(report: &SpinReport) -> Value {
         "lag_ms": lag_facts(&report.lag),
         "deepest_backlog": report.deepest_backlog,
         "caught_up_from_recording": report.caught_up,
+        "missed": report.missed,
         "live": {
             "shown": report.live.shown,
             "skipped": report.live.skipped,
