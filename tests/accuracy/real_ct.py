@@ -93,9 +93,10 @@ def main(binary, out):
             if not inside.any():
                 continue
             values = error[inside]
+            near = error[inside & (np.abs(z) <= 20)[:, None, None]]
             report[name]["classes"][tissue] = {
                 "voxels": int(inside.sum()), "mean_hu": round(float(values.mean()), 2),
-                "median_hu": round(float(np.median(values)), 2), "sd_hu": round(float(values.std()), 2)}
+                "mean_within_20_mm_of_midplane_hu": round(float(near.mean()), 2) if near.size else None, "sd_hu": round(float(values.std()), 2)}
             limit = LIMITS_HU.get(name, {}).get(tissue)
             if limit and not abs(values.mean()) < limit:
                 failed.append(f"{name}, {tissue}: expected under {limit} HU, found {values.mean():.1f}")

@@ -12,12 +12,32 @@ pub struct Check {
     pub is_passed: bool,
     /// What was measured.
     pub measured: String,
+    /// A goal depends on the machine or on corrections; missing it is told, and is no failure of the program.
+    pub is_goal: bool,
 }
 
 impl Check {
-    /// A check and what was measured.
+    /// What must hold on any machine, and what was measured.
     pub fn new(name: &'static str, is_passed: bool, measured: String) -> Self {
-        Self { name, is_passed, measured }
+        Self { name, is_passed, measured, is_goal: false }
+    }
+
+    /// What is aimed at, and what was measured.
+    pub fn goal(name: &'static str, is_passed: bool, measured: String) -> Self {
+        Self { name, is_passed, measured, is_goal: true }
+    }
+
+    /// Whether the program is at fault.
+    pub fn is_failure(&self) -> bool {
+        !self.is_passed && !self.is_goal
+    }
+
+    fn word(&self) -> &'static str {
+        match (self.is_passed, self.is_goal) {
+            (true, _) => "passed",
+            (false, true) => "MISSED",
+            (false, false) => "FAILED",
+        }
     }
 }
 
@@ -71,7 +91,7 @@ impl Report {
              device.</p><h2>Checks</h2><table>"
         );
         for check in &self.checks {
-            let (class, word) = if check.is_passed { ("pass", "passed") } else { ("fail", "FAILED") };
+            let (class, word) = (if check.is_passed { "pass" } else { "fail" }, check.word());
             let _ = write!(
                 page,
                 "<tr><td class=\"{class}\">{word}</td><td>{}</td><td>{}</td></tr>",
@@ -144,7 +164,7 @@ impl Report {
             let _ = writeln!(table, "         {name:width$}  {value}");
         }
         for check in &self.checks {
-            let word = if check.is_passed { "passed" } else { "FAILED" };
+            let word = check.word();
             let _ = writeln!(table, "{word:8} {:width$}  {}", check.name, check.measured);
         }
         table
