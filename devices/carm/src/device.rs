@@ -32,6 +32,16 @@ pub enum DeviceError {
         /// Last sequence number received.
         last_sequence: u64,
     },
+    /// Frames are due and none comes. The device is still there: asking again waits again.
+    #[error("{device}: expected a frame every {period_ms:.1} ms, found none for {silent_ms:.1} ms")]
+    Stalled {
+        /// The device by name.
+        device: String,
+        /// Time between frames, ms.
+        period_ms: f64,
+        /// Time since the last frame, ms.
+        silent_ms: f64,
+    },
     /// The device's own failure.
     #[error("{device}: {reason}")]
     Failed {

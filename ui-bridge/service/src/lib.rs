@@ -1,0 +1,1 @@
+//! The daemon's inside: streams, runs, spin, jobs and alarms.
