@@ -83,6 +83,22 @@ pub enum ReconstructError {
         /// Largest distance accepted.
         limit_mm: f64,
     },
+    /// A volume that is not of the grid it is given with.
+    #[error("volume: expected {expected:?} voxels along x, y and z, found {found:?}")]
+    VolumeShape {
+        /// Sizes of the grid.
+        expected: [usize; 3],
+        /// Sizes of the array.
+        found: [usize; 3],
+    },
+    /// A voxel that is not a number would spread over every ray through it.
+    #[error("volume: expected finite values, found {found} at voxel {voxel:?}")]
+    VoxelNotFinite {
+        /// The value.
+        found: f32,
+        /// Its x, y and z index.
+        voxel: [usize; 3],
+    },
     /// The sweep ended before the planned arc was covered; the weights were those of the whole plan.
     #[error("sweep: expected the planned {planned_deg:.1} degrees, found {covered_deg:.1} covered")]
     SweepCutShort {

@@ -39,6 +39,7 @@ mod fdk;
 mod field_of_view;
 mod orbit;
 mod plan;
+pub mod project;
 pub mod ramp;
 mod redundancy;
 mod signal;

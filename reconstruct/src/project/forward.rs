@@ -1,0 +1,200 @@
+//! Casts the rays of a view: blocks of detector lines go to threads, and within a block slices are taken in runs, so
+//! that the columns that neighbouring lines share stay in the cache.
+
+use super::columns::{ColumnGrid, ColumnVolume, PADDING};
+use super::rays::{Group, Reading, ViewRays, push_groups};
+use super::{DetectorRegion, LANES, forward_avx2};
+use crate::backproject::Isa;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Detector lines that one thread casts together.
+const LINES: usize = 8;
+/// Slices in a run.
+pub(super) const RUN: u32 = 32;
+
+/// Where the two columns that rays lie between start, and the share of the second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// Offset of voxel 0 of the first column.
+    pub(super) offset: usize,
+    pub(super) share: f32,
+}
+
+/// Fills `image`, `[line][lane]`, with line integrals.
+pub(super) fn project(
+    grid: &ColumnGrid,
+    volume: &ColumnVolume,
+    view: &ViewRays,
+    region: DetectorRegion,
+    isa: Isa,
+    image: &mut [f32],
+) {
+    let [_, length] = view.shape(region);
+    image.par_chunks_mut(length * LINES).enumerate().for_each_init(Vec::new, |groups, (block, image)| {
+        groups.clear();
+        let line_ends: Vec<usize> = (0..image.len() / length)
+            .map(|line| {
+                push_line(grid, view, region, block * LINES + line, groups);
+                groups.len()
+            })
+            .collect();
+        let mut sums = vec![[0.0_f32; LANES]; groups.len()];
+        cast(grid, volume, groups, isa, &mut sums);
+        image.fill(0.0);
+        let mut start = 0;
+        for (line, end) in image.chunks_exact_mut(length).zip(line_ends) {
+            for (group, sum) in groups[start..end].iter().zip(&sums[start..end]) {
+                for ((ray, sum), step_mm) in group.rays.iter().zip(sum).zip(&group.step_mm) {
+                    if let Some(ray) = ray {
+                        line[*ray as usize] = sum * step_mm;
+                    }
+                }
+            }
+            start = end;
+        }
+    });
+}
+
+/// Appends all groups of a line.
+pub(super) fn push_line(
+    grid: &ColumnGrid,
+    view: &ViewRays,
+    region: DetectorRegion,
+    line: usize,
+    groups: &mut Vec<Group>,
+) {
+    let start = groups.len();
+    for first in (0..view.shape(region)[1]).step_by(LANES) {
+        push_groups(grid, view, region, line, first, groups);
+    }
+    for index in start + 1..groups.len() {
+        let (before, rest) = groups.split_at_mut(index);
+        rest[0].share_columns_of(&before[index - 1]);
+    }
+}
+
+fn cast(grid: &ColumnGrid, volume: &ColumnVolume, groups: &[Group], isa: Isa, sums: &mut [[f32; LANES]]) {
+    let last = groups.iter().map(|group| group.any.end).max().unwrap_or(0);
+    let mut table = PlaceTable::default();
+    for start in (0..last).step_by(RUN as usize) {
+        let run = start..start + RUN;
+        for (group, sum) in groups.iter().zip(sums.iter_mut()) {
+            let any = meet(&group.any, &run);
+            if any.is_empty() {
+                continue;
+            }
+            let all = if isa == Isa::Portable { any.start..any.start } else { meet(&group.all, &any) };
+            if all.is_empty() {
+                add_single(grid, volume, group, any, sum);
+                continue;
+            }
+            add_single(grid, volume, group, any.start..all.start, sum);
+            table.fill(grid, group, &run);
+            forward_avx2::add_windows(grid, volume, group, &table, all.clone(), sum);
+            add_single(grid, volume, group, all.end..any.end, sum);
+        }
+    }
+}
+
+fn meet(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
+    let start = a.start.max(b.start);
+    start..a.end.min(b.end).max(start)
+}
+
+/// Places of aligned rays in each slice of a run; neighbouring groups share them.
+#[derive(Default)]
+pub(super) struct PlaceTable {
+    of: Option<(usize, f32, f32, u32)>,
+    pub(super) first: u32,
+    pub(super) places: Vec<Place>,
+}
+
+impl PlaceTable {
+    pub(super) fn fill(&mut self, grid: &ColumnGrid, group: &Group, run: &Range<u32>) {
+        let wanted = Some((group.main.axis, group.across[0], group.across_step[0], run.start));
+        if !matches!(group.reading, Reading::Aligned { .. }) || self.of == wanted {
+            return;
+        }
+        self.of = wanted;
+        self.first = run.start;
+        self.places.clear();
+        let count = grid.counts[group.main.others()[0]] as isize;
+        self.places.extend(run.clone().map(|slice| {
+            let across = slice as f32 * group.across_step[0] + group.across[0];
+            // Slices in which the rays are outside are never read; their places stay within the border.
+            let column = (across.floor() as isize).clamp(-1, count - 1);
+            Place {
+                offset: column_offset(grid, group.main.axis, slice, column),
+                share: across - column as f32,
+            }
+        }));
+    }
+}
+
+/// Offset of voxel 0 of column `across` in a slice of main axis 0 or 1.
+#[inline(always)]
+pub(super) fn column_offset(grid: &ColumnGrid, main: usize, slice: u32, across: isize) -> usize {
+    if main == 0 { grid.offset(slice as isize, across, 0) } else { grid.offset(across, slice as isize, 0) }
+}
+
+/// Any ray anywhere: one sample after the other, each tested against the volume's bounds.
+pub(super) fn add_single(
+    grid: &ColumnGrid,
+    volume: &ColumnVolume,
+    group: &Group,
+    slices: Range<u32>,
+    sum: &mut [f32; LANES],
+) {
+    for slice in slices {
+        for (lane, sum) in sum.iter_mut().enumerate() {
+            if let Some(corners) = Corners::of(grid, group, slice, lane) {
+                *sum += corners.sample(&volume.values);
+            }
+        }
+    }
+}
+
+/// The four voxels around a sample in its slice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Corners {
+    pub(super) offset: usize,
+    /// From the near to the far voxel along the first and the second of the other axes.
+    pub(super) strides: [usize; 2],
+    pub(super) shares: [f32; 2],
+}
+
+impl Corners {
+    /// None for a sample a voxel or more outside.
+    #[inline(always)]
+    pub(super) fn of(grid: &ColumnGrid, group: &Group, slice: u32, lane: usize) -> Option<Self> {
+        let along_main = slice as f32;
+        let across = along_main * group.across_step[lane] + group.across[lane];
+        let along = along_main * group.along_step[lane] + group.along[lane];
+        let [a, b] = group.main.others();
+        let is_near = |place: f32, axis: usize| place > -1.0 && place < grid.counts[axis] as f32;
+        if !(is_near(across, a) && is_near(along, b)) {
+            return None;
+        }
+        let strides = [grid.strides[0], grid.strides[1], 1];
+        let whole = [across.floor(), along.floor()];
+        let base = PADDING as isize + (grid.strides[0] + grid.strides[1]) as isize;
+        let offset = base
+            + slice as isize * strides[group.main.axis] as isize
+            + whole[0] as isize * strides[a] as isize
+            + whole[1] as isize * strides[b] as isize;
+        Some(Self {
+            offset: offset as usize,
+            strides: [strides[a], strides[b]],
+            shares: [across - whole[0], along - whole[1]],
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn sample(&self, values: &[f32]) -> f32 {
+        let Self { offset, strides: [a, b], shares } = *self;
+        let near = values[offset] + shares[1] * (values[offset + b] - values[offset]);
+        let far = values[offset + a] + shares[1] * (values[offset + a + b] - values[offset + a]);
+        near + shares[0] * (far - near)
+    }
+}

@@ -1,0 +1,287 @@
+//! Closed forms first, then every fast path against the `f64` reference on awkward geometry.
+
+use super::*;
+use carm::DetectorPose;
+use nalgebra::{Matrix3, Point3, Rotation3, Unit};
+use ndarray::Array3;
+
+/// `f32` places (up to a few hundred voxels) and sums of a few hundred samples, relative to the largest integral.
+const F32_TOLERANCE: f64 = 2e-5;
+
+/// A geometry to try: what it is, the grid, the view, the detector.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) grid: VolumeGrid,
+    pub(super) view: ProjectionMatrix,
+    pub(super) detector: DetectorGrid,
+}
+
+fn view(
+    detector: &DetectorGrid,
+    angle_rad: f64,
+    distances_mm: [f64; 2],
+    turn: Rotation3<f64>,
+    shift_mm: [f64; 2],
+) -> ProjectionMatrix {
+    let around = Rotation3::from_axis_angle(&Unit::new_unchecked(Vector3::z()), angle_rad);
+    let [e_u, e_v] = [Vector3::y(), Vector3::z()].map(|axis| around * axis);
+    let inward = around * -Vector3::x();
+    let normal = e_u.cross(&e_v);
+    let local = Rotation3::from_matrix_unchecked(Matrix3::from_columns(&[e_u, e_v, normal]));
+    let turned = local * turn * local.inverse();
+    let pose = DetectorPose {
+        source: Point3::origin() - inward * distances_mm[0],
+        centre: Point3::origin() + inward * distances_mm[1] + e_u * shift_mm[0] + e_v * shift_mm[1],
+        e_u: turned * e_u,
+        e_v: turned * e_v,
+    };
+    ProjectionMatrix::from_pose(&pose, detector).unwrap()
+}
+
+fn grid(shape: [usize; 3], spacing_mm: [f64; 3], turn: Rotation3<f64>, centre: [f64; 3]) -> VolumeGrid {
+    VolumeGrid::centred(shape, spacing_mm, *turn.matrix(), Point3::from(centre)).unwrap()
+}
+
+/// Geometries that have broken projectors before.
+pub(super) fn awkward_cases() -> Vec<Case> {
+    let none = Rotation3::identity();
+    let fine = DetectorGrid::new([71, 53], [1.1, 0.9]).unwrap();
+    let coarse = DetectorGrid::new([37, 29], [3.3, 3.7]).unwrap();
+    let cube = grid([33, 29, 37], [2.0; 3], none, [0.0; 3]);
+    let thin = grid([31, 40, 23], [1.7, 0.9, 2.6], none, [6.0, -9.0, 4.0]);
+    let oblique =
+        grid([30, 27, 35], [1.9, 2.2, 1.6], Rotation3::new(Vector3::new(0.2, -0.3, 0.5)), [3.0, 2.0, -5.0]);
+    let diagonal =
+        grid([28, 33, 31], [2.0, 1.5, 2.5], Rotation3::new(Vector3::new(0.8, 0.05, 0.1)), [0.0; 3]);
+    let roll = |rad: f64| Rotation3::new(Vector3::z() * rad);
+    let case = |name, grid, detector, angle, distances, turn, shift| Case {
+        name,
+        grid,
+        view: view(&detector, angle, distances, turn, shift),
+        detector,
+    };
+    let far = [400.0, 250.0];
+    vec![
+        case("aligned", cube, fine, 0.3, far, none, [0.0; 2]),
+        case("along an axis", cube, fine, 0.0, far, none, [0.0; 2]),
+        case("main axis changes within the view", cube, fine, 0.78, far, none, [0.0; 2]),
+        case("detector shifted, anisotropic voxels", thin, fine, 2.1, far, none, [21.0, -13.0]),
+        case("rows coarser than voxels", thin, coarse, 4.0, far, none, [0.0; 2]),
+        case("rows much finer than voxels", cube, fine, 1.0, [300.0, 1500.0], none, [0.0; 2]),
+        case("detector rolled a little", cube, fine, 1.9, far, roll(0.01), [3.0, 2.0]),
+        case(
+            "detector tilted, yawed and rolled",
+            thin,
+            fine,
+            5.1,
+            far,
+            Rotation3::new(Vector3::new(0.05, -0.08, 0.4)),
+            [0.0; 2],
+        ),
+        case("detector on its side", cube, fine, 0.9, far, roll(1.6), [4.0, 0.0]),
+        case("detector upside down", cube, coarse, 2.9, far, roll(3.1), [0.0; 2]),
+        case("oblique volume", oblique, fine, 3.7, far, roll(0.02), [0.0; 2]),
+        case("diagonal volume", diagonal, coarse, 0.4, far, none, [0.0; 2]),
+        case("source near the volume, wide cone", cube, coarse, 0.5, [48.0, 30.0], none, [0.0; 2]),
+        case("source in the volume", cube, coarse, 0.2, [9.0, 60.0], none, [0.0; 2]),
+        case(
+            "rays that miss",
+            grid([9, 8, 7], [1.0; 3], none, [14.0, 9.0, -12.0]),
+            fine,
+            1.2,
+            far,
+            none,
+            [0.0; 2],
+        ),
+        case("one voxel", grid([1, 1, 1], [5.0; 3], none, [0.0; 3]), fine, 1.2, far, none, [0.0; 2]),
+        case("one slice", grid([40, 36, 1], [1.5; 3], none, [0.0; 3]), fine, 0.6, far, none, [0.0; 2]),
+    ]
+}
+
+/// Values without symmetry.
+pub(super) fn noise(grid: &VolumeGrid) -> Array3<f32> {
+    let mut state = 12345_u32;
+    let [nx, ny, nz] = grid.shape;
+    Array3::from_shape_fn((nz, ny, nx), |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 24) as f32
+    })
+}
+
+pub(super) fn instructions() -> Vec<Isa> {
+    [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|isa| isa.is_available()).collect()
+}
+
+/// Any direction must do as the column axis: the view's own rows, its columns, and the third.
+pub(super) const COLUMN_AXES: [[f64; 3]; 3] = [[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.1, 0.0, 1.0]];
+
+#[test]
+fn projector_equals_reference_on_awkward_geometry() {
+    for case in awkward_cases() {
+        let values = noise(&case.grid);
+        let whole = DetectorRegion::whole(&case.detector);
+        let exact = reference::project(&case.grid, values.mapv(f64::from).view(), &case.view, whole);
+        let largest = exact.iter().copied().fold(0.0, f64::max);
+        assert!(largest > 0.0, "{}: some ray must hit", case.name);
+        for isa in instructions() {
+            for axis in COLUMN_AXES {
+                let projector = Projector::new(case.grid, &Vector3::from(axis), isa);
+                let volume = projector.store(values.view()).unwrap();
+                let image = projector.project(&volume, &case.view, whole);
+                for ((row, column), value) in image.indexed_iter() {
+                    let error = (f64::from(*value) - exact[[row, column]]).abs();
+                    assert!(
+                        error <= F32_TOLERANCE * largest,
+                        "{} {isa:?} {axis:?} u {column} v {row}: {value} {}",
+                        case.name,
+                        exact[[row, column]]
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn projector_gives_a_region_the_values_of_the_whole() {
+    for case in awkward_cases().into_iter().take(9) {
+        let projector = Projector::new(case.grid, &Vector3::z(), Isa::detect());
+        let volume = projector.store(noise(&case.grid).view()).unwrap();
+        let whole = projector.project(&volume, &case.view, DetectorRegion::whole(&case.detector));
+        let region = DetectorRegion { u_start: 3, v_start: 5, nu: 11, nv: 7, step: 2 };
+        let part = projector.project(&volume, &case.view, region);
+        for ((row, column), value) in part.indexed_iter() {
+            let expected = whole[[5 + 2 * row, 3 + 2 * column]];
+            assert!(
+                f64::from((value - expected).abs()) <= F32_TOLERANCE * 60.0,
+                "{}: {value} {expected}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn projector_has_one_result_for_any_number_of_threads() {
+    for case in awkward_cases() {
+        let projector = Projector::new(case.grid, &Vector3::z(), Isa::detect());
+        let volume = projector.store(noise(&case.grid).view()).unwrap();
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| projector.project(&volume, &case.view, DetectorRegion::whole(&case.detector)))
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert!(run(threads) == one, "{} {threads}", case.name);
+        }
+    }
+}
+
+#[test]
+fn reference_gives_a_uniform_box_the_path_through_it() {
+    // Faces half a voxel beyond the outermost centres; rays that cross only the two faces of the main axis.
+    let grid = grid([21, 17, 19], [2.0, 3.0, 2.5], Rotation3::identity(), [0.0; 3]);
+    let detector = DetectorGrid::new([15, 11], [1.5, 2.0]).unwrap();
+    let view = view(&detector, 0.0, [500.0, 300.0], Rotation3::identity(), [2.0, 1.0]);
+    let values = Array3::from_elem((19, 17, 21), 0.02);
+    let region = DetectorRegion::whole(&detector);
+    let joseph = reference::project(&grid, values.view(), &view, region);
+    let exact = siddon::project(&grid, values.view(), &view, region);
+    for ((row, column), value) in joseph.indexed_iter() {
+        let ray = view.ray(column as f64, row as f64);
+        let path_mm = 42.0 * ray.norm() / ray.x.abs();
+        assert!((value - 0.02 * path_mm).abs() < 1e-12, "Joseph u {column} v {row}: {value}");
+        assert!((exact[[row, column]] - 0.02 * path_mm).abs() < 1e-12, "Siddon u {column} v {row}");
+    }
+}
+
+#[test]
+fn siddon_equals_a_sum_of_boxes_met_one_by_one() {
+    for case in awkward_cases() {
+        let values = noise(&case.grid).mapv(f64::from);
+        let region = DetectorRegion { u_start: 2, v_start: 1, nu: 6, nv: 5, step: 5 };
+        let found = siddon::project(&case.grid, values.view(), &case.view, region);
+        for ((row, column), value) in found.indexed_iter() {
+            let [u, v] = region.pixel(column, row);
+            let source = case.grid.voxel(&case.view.source_position());
+            let ray_mm = case.view.ray(u, v);
+            let ahead = case.grid.voxel(&(case.view.source_position() + ray_mm));
+            let mut sum = 0.0;
+            for ((z, y, x), voxel) in values.indexed_iter() {
+                let mut inside = [0.0, f64::INFINITY];
+                for (axis, index) in [x, y, z].into_iter().enumerate() {
+                    let slope = ahead[axis] - source[axis];
+                    let ends = [-0.5, 0.5].map(|half| (index as f64 + half - source[axis]) / slope);
+                    inside = [inside[0].max(ends[0].min(ends[1])), inside[1].min(ends[0].max(ends[1]))];
+                }
+                sum += voxel * (inside[1] - inside[0]).max(0.0) * ray_mm.norm();
+            }
+            assert!((value - sum).abs() < 1e-9, "{} u {u} v {v}: {value} {sum}", case.name);
+        }
+    }
+}
+
+#[test]
+fn reference_gives_a_smooth_ball_its_closed_form() {
+    // A Gaussian blob: its line integral is sqrt(2 pi) sigma exp(-d^2 / 2 sigma^2), d the ray's distance.
+    let sigma_mm = 9.0;
+    let centre = Point3::new(4.0, -3.0, 5.0);
+    for case in
+        awkward_cases().iter().filter(|case| case.name.starts_with("oblique") || case.name == "aligned")
+    {
+        let fine = VolumeGrid::centred(
+            [121, 119, 123],
+            [0.7, 0.7, 0.7],
+            case.grid.direction,
+            Point3::new(1.0, 2.0, 1.0),
+        )
+        .unwrap();
+        let values = Array3::from_shape_fn((123, 119, 121), |(z, y, x)| {
+            let d = fine.point(x as f64, y as f64, z as f64) - centre;
+            (-d.norm_squared() / (2.0 * sigma_mm * sigma_mm)).exp()
+        });
+        let region = DetectorRegion::every(&case.detector, 6);
+        let found = reference::project(&fine, values.view(), &case.view, region);
+        let source = case.view.source_position();
+        for ((row, column), value) in found.indexed_iter() {
+            let [u, v] = region.pixel(column, row);
+            let ray = Unit::new_normalize(case.view.ray(u, v));
+            let distance = (centre - source).cross(&ray).norm();
+            let expected = (std::f64::consts::TAU).sqrt()
+                * sigma_mm
+                * (-distance * distance / (2.0 * sigma_mm * sigma_mm)).exp();
+            // Bilinear interpolation of a Gaussian of 13 voxels' width loses up to half of (1/13)^2 / 4.
+            assert!((value - expected).abs() < 2e-3 * 22.6, "{} u {u} v {v}: {value} {expected}", case.name);
+        }
+    }
+}
+
+#[test]
+fn projector_refuses_what_is_not_a_volume() {
+    let case = &awkward_cases()[3];
+    let projector = Projector::new(case.grid, &Vector3::z(), Isa::detect());
+    let error = projector.store(Array3::zeros((4, 5, 6)).view()).unwrap_err();
+    assert_eq!(error, ReconstructError::VolumeShape { expected: [31, 40, 23], found: [6, 5, 4] });
+    for (poison, [z, y, x]) in
+        [(f32::NAN, [22, 0, 30]), (f32::INFINITY, [0, 39, 0]), (f32::NEG_INFINITY, [7, 8, 9])]
+    {
+        let mut values = noise(&case.grid);
+        values[[z, y, x]] = poison;
+        let error = projector.store(values.view()).unwrap_err();
+        assert!(
+            matches!(error, ReconstructError::VoxelNotFinite { voxel, .. } if voxel == [x, y, z]),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn stored_volume_comes_back_in_order() {
+    for case in awkward_cases() {
+        let values = noise(&case.grid);
+        for axis in COLUMN_AXES {
+            let projector = Projector::new(case.grid, &Vector3::from(axis), Isa::detect());
+            assert_eq!(projector.to_array(&projector.store(values.view()).unwrap()), values, "{}", case.name);
+        }
+    }
+}
