@@ -2,7 +2,8 @@
 //! and the account of what arrived.
 //!
 //! The types to know are [`FrameRing`] (one producer, any number of readers, no waiting), [`Corrector`] with
-//! [`CorrectedFrame`] (offset, gain, defects, unattenuated intensity: linear out), [`SequenceLedger`] (every sequence
+//! [`CorrectedFrame`] (offset, gain, defects, unattenuated intensity: linear out), [`LiveChain`] (raw counts to the image on
+//! the screen), [`SequenceLedger`] (every sequence
 //! number accounted for) and [`Spin`] (armed, rotating, complete, aborted or faulted). Time comes in as an argument
 //! everywhere; nothing here reads a clock.
 //!
@@ -32,6 +33,7 @@
 pub mod correct;
 mod error;
 mod ledger;
+pub mod live;
 mod queue;
 mod ring;
 mod shared_memory;
@@ -43,8 +45,11 @@ mod counting_allocator;
 pub use correct::{CorrectedFrame, Corrector, VarianceModel};
 pub use error::AcquisitionError;
 pub use ledger::{Arrival, SequenceLedger};
+pub use live::{LiveChain, LiveNote, LiveStages, Window};
 pub use queue::{
     Full, LosslessReceiver, LosslessSender, NewestReceiver, NewestSender, lossless_queue, newest_queue,
 };
-pub use ring::{Delivery, FrameRing, LosslessReader, Newest, NewestReader, RingProducer};
+pub use ring::{
+    Delivery, FrameNote, FrameRing, LosslessReader, Newest, NewestReader, RingLayout, RingProducer,
+};
 pub use spin::{Coverage, Fault, Spin, SpinPlan, SpinState, Transition};

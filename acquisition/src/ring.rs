@@ -9,7 +9,7 @@ use crate::error::AcquisitionError;
 use crate::shared_memory::SharedWords;
 use carm::{ClockStamps, DeviceTime, Exposure, FrameHeader, GantryPose, HostTime, Pedal, WallTime};
 use rustix::thread::futex;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -18,9 +18,58 @@ use std::time::Duration;
 const CONTROL_WORDS: usize = 8;
 const PUBLISHED: usize = 0;
 const BELL: usize = 1;
-/// Words of a slot in front of its counts: generation, then the header.
+/// Words of a slot in front of its counts: generation, the header, then the note.
 const HEADER_WORDS: usize = 11;
-const SLOT_FRONT_WORDS: usize = 1 + HEADER_WORDS;
+const NOTE_WORDS: usize = 4;
+const SLOT_FRONT_WORDS: usize = 1 + HEADER_WORDS + NOTE_WORDS;
+
+/// What a maker of frames says of each beside its header; zeros where nothing is said.
+pub type FrameNote = [u64; NOTE_WORDS];
+
+/// How a ring lies in its memory file, in 64-bit words of the machine's own byte order, for readers elsewhere.
+///
+/// Word 0 is the number of frames published, the first half of word 1 a 32-bit futex that is woken after each. Frame `n`
+/// (from 0) lies in slot `n % slots`, which starts at `control_words + (n % slots) * slot_words`: its generation, which
+/// is `2 n + 2` while the slot holds frame `n`, then the header, the note, and the counts, four to a word, the first in
+/// the lowest bits. A reader copies what it wants and looks at the generation again: when it has changed, the frame was
+/// overwritten meanwhile and the copy is worth nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLayout {
+    /// Slots.
+    pub slots: usize,
+    /// Counts of a frame.
+    pub pixels: usize,
+    /// Words in front of the first slot.
+    pub control_words: usize,
+    /// Words of a slot.
+    pub slot_words: usize,
+    /// Words of a header, after the generation: sequence; device, host and wall time and mid-exposure, ns; X-ray on (bit
+    /// 0) and pedal; primary and secondary angle, rad, tube voltage, kV, current, mA, and pulse width, ms, as `f64` bits.
+    pub header_words: usize,
+    /// Words of a note, after the header.
+    pub note_words: usize,
+}
+
+impl RingLayout {
+    fn new(slots: usize, pixels: usize) -> Self {
+        Self {
+            slots,
+            pixels,
+            control_words: CONTROL_WORDS,
+            slot_words: SLOT_FRONT_WORDS + pixels.div_ceil(4),
+            header_words: HEADER_WORDS,
+            note_words: NOTE_WORDS,
+        }
+    }
+
+    /// None for a ring that cannot be.
+    fn words(slots: usize, pixels: usize) -> Option<usize> {
+        slots
+            .checked_mul(SLOT_FRONT_WORDS + pixels.div_ceil(4))
+            .and_then(|words| words.checked_add(CONTROL_WORDS))
+            .filter(|&words| slots >= 2 && pixels >= 1 && words < isize::MAX as usize / 8)
+    }
+}
 
 /// The ring as readers see it; cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,13 +123,24 @@ impl FrameRing {
     /// # Errors
     /// [`AcquisitionError::RingShape`], [`AcquisitionError::RingMemory`].
     pub fn new(slots: usize, pixels: usize) -> Result<(RingProducer, Self), AcquisitionError> {
-        let words = slots
-            .checked_mul(SLOT_FRONT_WORDS + pixels.div_ceil(4))
-            .and_then(|words| words.checked_add(CONTROL_WORDS))
-            .filter(|&words| slots >= 2 && pixels >= 1 && words < isize::MAX as usize / 8)
-            .ok_or(AcquisitionError::RingShape { slots, pixels })?;
+        let words = RingLayout::words(slots, pixels).ok_or(AcquisitionError::RingShape { slots, pixels })?;
         let ring = Self { shared: Arc::new(SharedWords::new(words)?), slots, pixels };
         Ok((RingProducer { ring: ring.clone(), next: 0 }, ring))
+    }
+
+    /// A ring that another process made and handed over as its memory file; it can only be read.
+    ///
+    /// # Errors
+    /// [`AcquisitionError::RingShape`]; [`AcquisitionError::RingMemory`] for a file of another size or one that could
+    /// still be cut short.
+    pub fn attach(file: OwnedFd, slots: usize, pixels: usize) -> Result<Self, AcquisitionError> {
+        let words = RingLayout::words(slots, pixels).ok_or(AcquisitionError::RingShape { slots, pixels })?;
+        Ok(Self { shared: Arc::new(SharedWords::attach(file, words)?), slots, pixels })
+    }
+
+    /// How the ring lies in its memory file.
+    pub fn layout(&self) -> RingLayout {
+        RingLayout::new(self.slots, self.pixels)
     }
 
     /// Frames published since the ring was made.
@@ -95,12 +155,12 @@ impl FrameRing {
 
     /// A reader that gets every frame from now on, or is told how many it missed.
     pub fn lossless_reader(&self) -> LosslessReader {
-        LosslessReader { ring: self.clone(), next: self.published(), lost: 0 }
+        LosslessReader { ring: self.clone(), next: self.published(), lost: 0, note: FrameNote::default() }
     }
 
     /// A reader that always gets the newest frame and counts those passed over.
     pub fn newest_reader(&self) -> NewestReader {
-        NewestReader { ring: self.clone(), next: self.published(), skipped: 0 }
+        NewestReader { ring: self.clone(), next: self.published(), skipped: 0, note: FrameNote::default() }
     }
 
     fn slot(&self, position: u64) -> (&AtomicU64, &[AtomicU64], &[AtomicU64]) {
@@ -116,7 +176,7 @@ impl FrameRing {
         if found == expected { Ok(()) } else { Err(AcquisitionError::FrameSize { expected, found }) }
     }
 
-    fn read(&self, position: u64, counts: &mut [u16]) -> Read {
+    fn read(&self, position: u64, counts: &mut [u16], note: &mut FrameNote) -> Read {
         let (generation, header_words, count_words) = self.slot(position);
         let written = 2 * position + 2;
         match generation.load(Ordering::Acquire) {
@@ -126,6 +186,9 @@ impl FrameRing {
         }
         let mut header = [0; HEADER_WORDS];
         for (word, shared) in header.iter_mut().zip(header_words) {
+            *word = shared.load(Ordering::Relaxed);
+        }
+        for (word, shared) in note.iter_mut().zip(&header_words[HEADER_WORDS..]) {
             *word = shared.load(Ordering::Relaxed);
         }
         for (four, shared) in counts.chunks_mut(4).zip(count_words) {
@@ -163,12 +226,26 @@ impl RingProducer {
     /// # Errors
     /// [`AcquisitionError::FrameSize`]: nothing was published.
     pub fn publish(&mut self, header: &FrameHeader, counts: &[u16]) -> Result<u64, AcquisitionError> {
+        self.publish_with_note(header, &FrameNote::default(), counts)
+    }
+
+    /// As [`RingProducer::publish`], with a note beside the header.
+    ///
+    /// # Errors
+    /// As [`RingProducer::publish`].
+    pub fn publish_with_note(
+        &mut self,
+        header: &FrameHeader,
+        note: &FrameNote,
+        counts: &[u16],
+    ) -> Result<u64, AcquisitionError> {
         self.ring.check_size(counts.len())?;
         let position = self.next;
         let (generation, header_words, count_words) = self.ring.slot(position);
         generation.store(2 * position + 1, Ordering::Relaxed);
         fence(Ordering::Release);
-        for (shared, word) in header_words.iter().zip(words_from_header(header)) {
+        let words = words_from_header(header).into_iter().chain(*note);
+        for (shared, word) in header_words.iter().zip(words) {
             shared.store(word, Ordering::Relaxed);
         }
         let (fours, rest) = counts.as_chunks::<4>();
@@ -197,6 +274,7 @@ pub struct LosslessReader {
     ring: FrameRing,
     next: u64,
     lost: u64,
+    note: FrameNote,
 }
 
 impl LosslessReader {
@@ -206,7 +284,7 @@ impl LosslessReader {
     /// [`AcquisitionError::FrameSize`].
     pub fn next(&mut self, counts: &mut [u16]) -> Result<Delivery, AcquisitionError> {
         self.ring.check_size(counts.len())?;
-        Ok(match self.ring.read(self.next, counts) {
+        Ok(match self.ring.read(self.next, counts, &mut self.note) {
             Read::Frame(header) => {
                 self.next += 1;
                 Delivery::Frame(header)
@@ -228,6 +306,11 @@ impl LosslessReader {
         self.ring.wait(self.next, longest);
     }
 
+    /// What was said of the frame read last.
+    pub fn note(&self) -> FrameNote {
+        self.note
+    }
+
     /// Frames published and not yet read.
     pub fn backlog(&self) -> u64 {
         self.ring.published().saturating_sub(self.next)
@@ -245,6 +328,7 @@ pub struct NewestReader {
     ring: FrameRing,
     next: u64,
     skipped: u64,
+    note: FrameNote,
 }
 
 impl NewestReader {
@@ -260,7 +344,7 @@ impl NewestReader {
                 return Ok(None);
             }
             // Overtaken while copying: there is a newer one.
-            if let Read::Frame(header) = self.ring.read(published - 1, counts) {
+            if let Read::Frame(header) = self.ring.read(published - 1, counts, &mut self.note) {
                 let skipped = published - 1 - self.next;
                 self.next = published;
                 self.skipped += skipped;
@@ -272,6 +356,11 @@ impl NewestReader {
     /// Waits until there is something newer or the time is over.
     pub fn wait(&self, longest: Duration) {
         self.ring.wait(self.next, longest);
+    }
+
+    /// What was said of the frame read last.
+    pub fn note(&self) -> FrameNote {
+        self.note
     }
 
     /// Frames passed over, in all.
@@ -480,6 +569,39 @@ mod tests {
         let readable = map(ProtFlags::READ).unwrap();
         // SAFETY: exactly the range just mapped, and no reference into it was made.
         unsafe { rustix::mm::munmap(readable, 4096) }.unwrap();
+    }
+
+    #[test]
+    fn frame_ring_attached_elsewhere_reads_every_frame_with_its_note_and_learns_of_overruns() {
+        let (mut producer, ring) = FrameRing::new(3, 5).unwrap();
+        let file = ring.memory_file().try_clone_to_owned().unwrap();
+        let attached = FrameRing::attach(file, 3, 5).unwrap();
+        assert_eq!(attached.layout(), ring.layout());
+        let mut reader = attached.lossless_reader();
+        let mut counts = [0; 5];
+        for sequence in 0..2 {
+            let (header, sent) = frame(sequence, 5);
+            producer.publish_with_note(&header, &[sequence, 7, 8, 9], &sent).unwrap();
+            assert_eq!(reader.next(&mut counts).unwrap(), Delivery::Frame(header));
+            assert_eq!((counts.as_slice(), reader.note()), (sent.as_slice(), [sequence, 7, 8, 9]));
+        }
+        for sequence in 2..9 {
+            let (header, sent) = frame(sequence, 5);
+            producer.publish(&header, &sent).unwrap();
+        }
+        assert!(matches!(reader.next(&mut counts).unwrap(), Delivery::Overrun { count: 5 }));
+    }
+
+    #[test]
+    fn frame_ring_attaches_only_to_sealed_memory_of_the_right_size() {
+        let (_producer, ring) = FrameRing::new(3, 5).unwrap();
+        let again = || ring.memory_file().try_clone_to_owned().unwrap();
+        assert!(matches!(FrameRing::attach(again(), 4, 5), Err(AcquisitionError::RingMemory { .. })));
+        assert!(matches!(FrameRing::attach(again(), 1, 5), Err(AcquisitionError::RingShape { .. })));
+        let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let open = rustix::fs::memfd_create("unsealed", flags).unwrap();
+        rustix::fs::ftruncate(&open, 8 * RingLayout::words(3, 5).unwrap() as u64).unwrap();
+        assert!(matches!(FrameRing::attach(open, 3, 5), Err(AcquisitionError::RingMemory { .. })));
     }
 
     #[test]

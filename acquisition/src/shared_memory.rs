@@ -7,6 +7,7 @@
 use crate::error::AcquisitionError;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -57,6 +58,32 @@ impl SharedWords {
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&shared.file, seals).map_err(failed("sealing it"))?;
         Ok(shared)
+    }
+
+    /// Maps `words` words of a file that another process made, for reading only.
+    pub(crate) fn attach(file: OwnedFd, words: usize) -> Result<Self, AcquisitionError> {
+        let bytes = words * size_of::<u64>();
+        let failed = |doing, source| AcquisitionError::RingMemory { bytes: bytes as u64, doing, source };
+        let size =
+            rustix::fs::fstat(&file).map_err(|error| failed("reading its size", error.into()))?.st_size;
+        if u64::try_from(size) != Ok(bytes as u64) {
+            let found = io::Error::other(format!("found a file of {size} bytes"));
+            return Err(failed("attaching to a file of that size", found));
+        }
+        let seals =
+            rustix::fs::fcntl_get_seals(&file).map_err(|error| failed("reading its seals", error.into()))?;
+        if !seals.contains(SealFlags::SHRINK) {
+            return Err(failed("attaching", io::Error::other("found a file that may be cut short")));
+        }
+        // SAFETY: a fresh shared mapping at an address the kernel chooses, of exactly the file's size, which the seal
+        // keeps from shrinking; it is unmapped only in `drop`. It is mapped for reading, and readers only load.
+        let start = unsafe {
+            let flags = MapFlags::SHARED | MapFlags::POPULATE;
+            rustix::mm::mmap(std::ptr::null_mut(), bytes, ProtFlags::READ, flags, &file, 0)
+        }
+        .map_err(|error| failed("mapping it", error.into()))?;
+        let start = NonNull::new(start.cast()).expect("a mapping never starts at address zero");
+        Ok(Self { start, words, file })
     }
 
     /// All words.
