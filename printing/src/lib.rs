@@ -2,13 +2,18 @@
 
 mod bvh;
 mod check;
+mod decimate;
 mod error;
 mod field;
+mod geometry;
+mod hausdorff;
 mod progress;
 mod surface;
 
 pub use check::{DefectKind, Defects, MeshReport, check};
+pub use decimate::{Decimated, decimate};
 pub use error::PrintingError;
 pub use field::{Field, Side};
+pub use hausdorff::{Hausdorff, NearestSurface, SurfaceDistance, hausdorff};
 pub use progress::{Progress, Silent};
 pub use surface::surface;

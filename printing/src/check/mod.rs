@@ -13,6 +13,7 @@ use crate::bvh::Bounds;
 use crate::error::PrintingError;
 use carm::TriangleMesh;
 use selfmeet::SelfMeetings;
+pub(crate) use selfmeet::triangles_meet;
 use std::fmt;
 use topology::Topology;
 
@@ -158,6 +159,25 @@ pub fn check(mesh: &TriangleMesh) -> MeshReport {
         area_mm2,
         bounds_mm: (!topology.triangles.is_empty()).then_some([bounds.low, bounds.high]),
     }
+}
+
+/// Whether a triangle has an area, exactly.
+pub(crate) fn has_area(corners: [[f32; 3]; 3]) -> bool {
+    intersect::projection(corners).is_some()
+}
+
+/// Refuses a mesh that is not closed and manifold with proper triangles; self-intersections are not looked for.
+pub(crate) fn topology_of(mesh: &TriangleMesh) -> Result<(), PrintingError> {
+    let topology = Topology::new(mesh);
+    let mut found: Vec<String> =
+        topology.defects().iter().map(|defects| format!("{} {}", defects.count, defects.kind)).collect();
+    if topology.coincident_vertices > 0 {
+        found.push(format!("{} vertices at the place of another", topology.coincident_vertices));
+    }
+    if mesh.triangles.is_empty() {
+        found.push("no triangles".into());
+    }
+    if found.is_empty() { Ok(()) } else { Err(PrintingError::Unsound { found: found.join(", ") }) }
 }
 
 /// Signed volume and area, mm³ and mm².
