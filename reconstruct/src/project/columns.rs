@@ -153,3 +153,18 @@ impl ColumnVolume {
         Err(ReconstructError::VoxelNotFinite { found: self.values[at], voxel })
     }
 }
+
+#[cfg(test)]
+impl ColumnVolume {
+    /// Whether every float outside the volume is zero.
+    pub(super) fn border_is_zero(&self, grid: &ColumnGrid) -> bool {
+        let mut inside = self.clone();
+        for slow in 0..grid.counts[0] as isize {
+            for fast in 0..grid.counts[1] as isize {
+                let start = grid.offset(slow, fast, 0);
+                inside.values[start..start + grid.counts[2]].fill(0.0);
+            }
+        }
+        inside.values.iter().all(|value| *value == 0.0)
+    }
+}

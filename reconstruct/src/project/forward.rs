@@ -162,6 +162,8 @@ pub(super) struct Corners {
     /// From the near to the far voxel along the first and the second of the other axes.
     pub(super) strides: [usize; 2],
     pub(super) shares: [f32; 2],
+    /// Whether the near and the far voxel are of the volume, per axis; the others are zeros of the border.
+    pub(super) inside: [[bool; 2]; 2],
 }
 
 impl Corners {
@@ -183,7 +185,9 @@ impl Corners {
             + slice as isize * strides[group.main.axis] as isize
             + whole[0] as isize * strides[a] as isize
             + whole[1] as isize * strides[b] as isize;
+        let inside = |whole: f32, axis: usize| [whole >= 0.0, whole + 1.0 < grid.counts[axis] as f32];
         Some(Self {
+            inside: [inside(whole[0], a), inside(whole[1], b)],
             offset: offset as usize,
             strides: [strides[a], strides[b]],
             shares: [across - whole[0], along - whole[1]],
@@ -192,7 +196,7 @@ impl Corners {
 
     #[inline(always)]
     pub(super) fn sample(&self, values: &[f32]) -> f32 {
-        let Self { offset, strides: [a, b], shares } = *self;
+        let Self { offset, strides: [a, b], shares, .. } = *self;
         let near = values[offset] + shares[1] * (values[offset + b] - values[offset]);
         let far = values[offset + a] + shares[1] * (values[offset + a + b] - values[offset + a]);
         near + shares[0] * (far - near)

@@ -10,6 +10,8 @@
 //! few columns. Where a row of detector pixels shares its path across the columns (a detector aligned with them), the
 //! two columns are blended before they are read. Every ray is summed by one thread in a fixed order.
 
+mod adjoint;
+mod adjoint_avx2;
 mod columns;
 mod forward;
 mod forward_avx2;
@@ -69,6 +71,17 @@ impl DetectorRegion {
     pub(crate) fn pixel(&self, column: usize, row: usize) -> [f64; 2] {
         [(self.u_start + column * self.step) as f64, (self.v_start + row * self.step) as f64]
     }
+}
+
+/// Values of rays, to be given back to the volume.
+#[derive(Clone, Copy, Debug)]
+pub struct ViewImage<'a> {
+    /// Where the rays run.
+    pub view: &'a ProjectionMatrix,
+    /// Which of them.
+    pub region: DetectorRegion,
+    /// One value a ray, `[v, u]`.
+    pub values: &'a [f32],
 }
 
 /// Casts rays through volumes of one grid.
@@ -148,6 +161,61 @@ impl Projector {
                 transpose(&lines, region.nv, image);
             }
         }
+    }
+}
+
+impl Projector {
+    /// The transpose of [`Projector::project`] for several views: each ray gives its value to the voxels that it
+    /// samples, with the weights in mm that the projection gives them.
+    ///
+    /// # Errors
+    /// [`ReconstructError::ViewSize`] and [`ReconstructError::NotFinite`] with the position of the image.
+    pub fn back(&self, images: &[ViewImage<'_>]) -> Result<ColumnVolume, ReconstructError> {
+        for (view, image) in images.iter().enumerate() {
+            let (expected, found) = (image.region.pixel_count(), image.values.len());
+            if found != expected {
+                return Err(ReconstructError::ViewSize { view, expected, found });
+            }
+            if let Some(pixel) = image.values.iter().position(|value| !value.is_finite()) {
+                let (u, v) = (pixel % image.region.nu, pixel / image.region.nu);
+                return Err(ReconstructError::NotFinite { view, found: image.values[pixel], u, v });
+            }
+        }
+        let mut volume = self.grid.zeros();
+        self.add_back(images, &mut volume);
+        Ok(volume)
+    }
+
+    /// The same added to a volume, for values known to be numbers.
+    ///
+    /// Runs on the current rayon pool; the result does not depend on its size.
+    ///
+    /// # Panics
+    /// When an image is not of its region's size, or `volume` not of this projector's grid.
+    pub fn add_back(&self, images: &[ViewImage<'_>], volume: &mut ColumnVolume) {
+        assert_eq!(volume.values.len(), self.grid.len(), "floats of the stored volume against the grid");
+        let lines: Vec<_> = images
+            .iter()
+            .map(|image| {
+                let region = image.region;
+                assert_eq!(
+                    image.values.len(),
+                    region.pixel_count(),
+                    "pixels of the image against the region"
+                );
+                let rays = ViewRays::new(&self.grid, image.view);
+                let values = match rays.lanes {
+                    Lanes::AlongU => image.values.into(),
+                    Lanes::AlongV => {
+                        let mut lines = vec![0.0; image.values.len()];
+                        transpose(image.values, region.nu, &mut lines);
+                        lines.into()
+                    }
+                };
+                adjoint::Lines { rays, region, values }
+            })
+            .collect();
+        adjoint::add(&self.grid, volume, &lines, self.isa);
     }
 }
 

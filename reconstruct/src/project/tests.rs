@@ -285,3 +285,103 @@ fn stored_volume_comes_back_in_order() {
         }
     }
 }
+
+#[test]
+fn adjoint_equals_reference_on_awkward_geometry() {
+    for case in awkward_cases() {
+        let region = DetectorRegion::whole(&case.detector);
+        let image =
+            Array2::from_shape_fn((region.nv, region.nu), |(v, u)| ((7 * u + 13 * v) % 23) as f32 / 23.0);
+        let exact = reference::back(&case.grid, image.mapv(f64::from).view(), &case.view, region);
+        let largest = exact.iter().copied().fold(0.0, f64::max);
+        for isa in instructions() {
+            for axis in COLUMN_AXES {
+                let projector = Projector::new(case.grid, &Vector3::from(axis), isa);
+                let images = [ViewImage { view: &case.view, region, values: image.as_slice().unwrap() }];
+                let found = projector.back(&images).unwrap();
+                assert!(found.border_is_zero(projector.column_grid()), "{} {isa:?} {axis:?}", case.name);
+                for ((z, y, x), value) in projector.to_array(&found).indexed_iter() {
+                    let error = (f64::from(*value) - exact[[z, y, x]]).abs();
+                    assert!(
+                        error <= 2.0 * F32_TOLERANCE * largest,
+                        "{} {isa:?} {axis:?} {:?}: {value} {}",
+                        case.name,
+                        [x, y, z],
+                        exact[[z, y, x]]
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn adjoint_is_the_transpose_of_the_projection() {
+    const MATCHED: f64 = 1e-5;
+    for case in awkward_cases() {
+        let region = DetectorRegion { step: 1, u_start: 2, v_start: 3, nu: 31, nv: 23 };
+        let values = noise(&case.grid);
+        let rays =
+            Array2::from_shape_fn((region.nv, region.nu), |(v, u)| ((5 * u + 17 * v) % 29) as f32 / 29.0);
+        for isa in instructions() {
+            let projector = Projector::new(case.grid, &Vector3::z(), isa);
+            let image = projector.project(&projector.store(values.view()).unwrap(), &case.view, region);
+            let images = [ViewImage { view: &case.view, region, values: rays.as_slice().unwrap() }];
+            let back = projector.to_array(&projector.back(&images).unwrap());
+            let dot = |a: &[f32], b: &[f32]| {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>()
+            };
+            let in_rays = dot(image.as_slice().unwrap(), rays.as_slice().unwrap());
+            let in_voxels = dot(values.as_slice().unwrap(), back.as_slice().unwrap());
+            assert!(
+                (in_rays - in_voxels).abs() <= MATCHED * in_rays.max(1e-9),
+                "{} {isa:?}: {in_rays} {in_voxels}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn adjoint_has_one_result_for_any_number_of_threads() {
+    let cases = awkward_cases();
+    let grid = cases[0].grid;
+    let projector = Projector::new(grid, &Vector3::z(), Isa::detect());
+    let values: Vec<Vec<f32>> = cases
+        .iter()
+        .map(|case| (0..case.detector.pixel_count()).map(|i| (i % 17) as f32 - 5.0).collect())
+        .collect();
+    let images: Vec<ViewImage<'_>> = cases
+        .iter()
+        .zip(&values)
+        .map(|(case, values)| ViewImage {
+            view: &case.view,
+            region: DetectorRegion::whole(&case.detector),
+            values,
+        })
+        .collect();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| projector.back(&images).unwrap())
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert!(run(threads) == one, "{threads}");
+    }
+}
+
+#[test]
+fn adjoint_refuses_what_is_not_an_image() {
+    let case = &awkward_cases()[0];
+    let projector = Projector::new(case.grid, &Vector3::z(), Isa::detect());
+    let region = DetectorRegion { u_start: 0, v_start: 0, nu: 4, nv: 3, step: 1 };
+    let mut values = vec![0.0; 12];
+    let short = ViewImage { view: &case.view, region, values: &values[..11] };
+    assert_eq!(
+        projector.back(&[short]).unwrap_err(),
+        ReconstructError::ViewSize { view: 0, expected: 12, found: 11 }
+    );
+    values[6] = f32::NAN;
+    let error = projector.back(&[ViewImage { view: &case.view, region, values: &values }]).unwrap_err();
+    assert!(matches!(error, ReconstructError::NotFinite { view: 0, u: 2, v: 1, .. }), "{error}");
+}
