@@ -1,0 +1,383 @@
+//! The recorder's thread: every frame into a run file, or a gap that says so in the file itself.
+//!
+//! Two runs may be open at once: the stream's own, when it is recorded, and an armed spin's, which takes the frames
+//! that say they belong to an acquisition.
+
+use super::RecordPolicy;
+use super::lock;
+use super::shared::{RecordingState, Shared};
+use crate::alarms::Severity;
+use crate::clock::monotonic_now;
+use crate::error::ServiceError;
+use crate::ledger::count;
+use crate::runs::{RunInfo, RunState};
+use crate::spin::SpinPhase;
+use acquisition::{
+    Arrival, Delivery, LosslessReader, LosslessReceiver, SequenceLedger, Spin, SpinState, Transition,
+};
+use capture::{CaptureError, RunOutcome, RunWriter, WriterOptions};
+use carm::{FrameHeader, Pedal, RunDescription};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// After a failure a new run is tried no sooner than this.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// Without a frame for so long, a spin that has covered its arc is over.
+const SPIN_OVER: Duration = Duration::from_millis(500);
+/// The list of runs learns of progress every so many frames.
+const TELL_FRAMES: u64 = 32;
+
+/// What the recorder can be asked.
+pub(crate) enum Command {
+    Start(SyncSender<Result<RunInfo, ServiceError>>),
+    Stop(SyncSender<Result<RunInfo, ServiceError>>),
+    Arm(Box<ArmedSpin>, SyncSender<Result<(), ServiceError>>),
+    Abort(SyncSender<Result<(), ServiceError>>),
+}
+
+/// A spin with its file open and room set aside.
+pub(crate) struct ArmedSpin {
+    pub(crate) spin: Spin,
+    pub(crate) armed: Transition,
+    pub(crate) writer: RunWriter,
+    pub(crate) info: RunInfo,
+    pub(crate) makes_volume: bool,
+}
+
+/// A run that is being written.
+struct Open {
+    writer: RunWriter,
+    info: RunInfo,
+    ledger: SequenceLedger,
+}
+
+struct SpinRun {
+    open: Open,
+    spin: Spin,
+    makes_volume: bool,
+    last_frame: Instant,
+}
+
+pub(crate) struct Recorder {
+    shared: Arc<Shared>,
+    description: RunDescription,
+    commands: LosslessReceiver<Command>,
+    reader: LosslessReader,
+    counts: Vec<u16>,
+    /// Whether the stream is to be recorded.
+    wanted: bool,
+    run: Option<Open>,
+    spin: Option<SpinRun>,
+    try_again: Option<Instant>,
+    was_overtaken: bool,
+}
+
+impl Recorder {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        description: RunDescription,
+        commands: LosslessReceiver<Command>,
+        reader: LosslessReader,
+    ) -> Self {
+        Self {
+            wanted: shared.settings.record == RecordPolicy::Always,
+            counts: vec![0; description.detector.pixel_count()],
+            shared,
+            description,
+            commands,
+            reader,
+            run: None,
+            spin: None,
+            try_again: None,
+            was_overtaken: false,
+        }
+    }
+
+    /// Records until no more frames come, then closes what is open.
+    pub(crate) fn run(mut self) {
+        loop {
+            while let Some(command) = self.commands.receive(Duration::ZERO) {
+                self.obey(command);
+            }
+            let is_over = self.shared.device_ended.load(Ordering::Acquire);
+            match self.reader.next(&mut self.counts).expect("a buffer of the ring's size") {
+                Delivery::Frame(header) => self.take(&header),
+                Delivery::Overrun { count } => self.overtaken(count),
+                Delivery::Empty if is_over => break,
+                Delivery::Empty => {
+                    self.look_at_the_clock();
+                    self.reader.wait(LONGEST_WAIT);
+                }
+            }
+        }
+        if self.spin.is_some() {
+            self.finish_spin();
+        }
+        if let Some(open) = self.run.take() {
+            let _ = self.close(open, RunOutcome::Complete);
+        }
+        self.shared.recorder_ended.store(true, Ordering::Release);
+    }
+
+    fn obey(&mut self, command: Command) {
+        // Whoever asked may have given up waiting.
+        match command {
+            Command::Start(reply) => drop(reply.send(self.start())),
+            Command::Stop(reply) => drop(reply.send(self.stop())),
+            Command::Arm(armed, reply) => drop(reply.send(self.arm(*armed))),
+            Command::Abort(reply) => drop(reply.send(self.abort())),
+        }
+    }
+
+    fn start(&mut self) -> Result<RunInfo, ServiceError> {
+        if let Some(open) = &self.run {
+            return Err(self.not_now("start a recording", "none running", open.info.id.clone()));
+        }
+        self.open()?;
+        self.wanted = true;
+        Ok(self.run.as_ref().expect("a run that was just opened").info.clone())
+    }
+
+    fn stop(&mut self) -> Result<RunInfo, ServiceError> {
+        self.wanted = false;
+        self.try_again = None;
+        *lock(&self.shared.recording) = RecordingState::Off;
+        match self.run.take() {
+            Some(open) => self.close(open, RunOutcome::Complete),
+            None => Err(self.not_now("end a recording", "one running", "none".into())),
+        }
+    }
+
+    fn open(&mut self) -> Result<(), ServiceError> {
+        let info = self.shared.runs.name_new(&self.shared.name, false);
+        let description = RunDescription { run_id: info.id.clone(), ..self.description.clone() };
+        let writer = RunWriter::create(&info.path, &description, WriterOptions::default())?;
+        self.shared.runs.put(info.clone());
+        *lock(&self.shared.recording) = RecordingState::On { run: info.id.clone() };
+        self.shared.alarms.clear(&self.shared.name, "recorder");
+        self.run = Some(Open { writer, info, ledger: SequenceLedger::new() });
+        Ok(())
+    }
+
+    fn close(&mut self, open: Open, outcome: RunOutcome) -> Result<RunInfo, ServiceError> {
+        let Open { writer, mut info, .. } = open;
+        info.state = match &outcome {
+            RunOutcome::Complete => RunState::Complete,
+            RunOutcome::Aborted => RunState::Aborted,
+            RunOutcome::Faulted(reason) => RunState::Faulted(reason.clone()),
+        };
+        match writer.finish(outcome) {
+            Ok(summary) => {
+                (info.bytes, info.content_hash) = (summary.file_bytes, summary.content_hash);
+                self.shared.runs.put(info.clone());
+                Ok(info)
+            }
+            Err(error) => {
+                info.state = RunState::Faulted(error.to_string());
+                self.shared.runs.put(info);
+                self.shared.alarms.raise(&self.shared.name, "recorder", Severity::Fault, error.to_string());
+                Err(error.into())
+            }
+        }
+    }
+
+    fn take(&mut self, header: &FrameHeader) {
+        if self.spin.is_some() && self.spin_takes(header) {
+            return;
+        }
+        if !self.wanted {
+            count(&self.shared.counters.unrecorded, 1);
+            self.was_overtaken = false;
+            return;
+        }
+        if self.run.is_none()
+            && self.try_again.is_none_or(|again| Instant::now() >= again)
+            && let Err(error) = self.open()
+        {
+            self.failed(&error.to_string());
+        }
+        let Some(open) = &mut self.run else {
+            count(&self.shared.counters.record_lost, 1);
+            return;
+        };
+        match open.write(header, &self.counts, std::mem::take(&mut self.was_overtaken)) {
+            Ok(()) => {
+                self.note_recorded(header);
+                self.tell_progress();
+            }
+            Err(error) => {
+                count(&self.shared.counters.record_lost, 1);
+                self.failed(&error.to_string());
+            }
+        }
+    }
+
+    /// A run that cannot go on: its file stays as far as it came, and another is tried later.
+    fn failed(&mut self, reason: &str) {
+        if let Some(Open { mut info, .. }) = self.run.take() {
+            info.state = RunState::Faulted(reason.into());
+            self.shared.runs.put(info);
+        }
+        *lock(&self.shared.recording) = RecordingState::Failed { reason: reason.into() };
+        self.shared.alarms.raise(&self.shared.name, "recorder", Severity::Fault, reason);
+        self.try_again = Some(Instant::now() + TRY_AGAIN);
+    }
+
+    fn overtaken(&mut self, frames: u64) {
+        let is_spin =
+            self.spin.as_ref().is_some_and(|run| matches!(run.spin.state(), SpinState::Rotating(_)));
+        if !self.wanted && !is_spin {
+            count(&self.shared.counters.unrecorded, frames);
+            return;
+        }
+        count(&self.shared.counters.record_lost, frames);
+        self.was_overtaken = true;
+        let text = format!("the device overtook the recorder by {frames} frames; the run has a gap");
+        self.shared.alarms.raise(&self.shared.name, "overrun", Severity::Fault, text);
+    }
+
+    fn note_recorded(&self, header: &FrameHeader) {
+        count(&self.shared.counters.recorded, 1);
+        let took_ns = monotonic_now().0.saturating_sub(header.stamps.host.0);
+        self.shared.record_latency.add(Duration::from_nanos(took_ns));
+    }
+
+    fn tell_progress(&mut self) {
+        let Some(open) = &self.run else { return };
+        if open.info.frames.is_multiple_of(TELL_FRAMES) {
+            self.shared.runs.put(open.info.clone());
+        }
+    }
+
+    fn not_now(&self, action: &'static str, expected: &'static str, found: String) -> ServiceError {
+        ServiceError::NotNow { stream: self.shared.name.clone(), action, expected, found }
+    }
+
+    fn arm(&mut self, armed: ArmedSpin) -> Result<(), ServiceError> {
+        let ArmedSpin { spin, armed, writer, info, makes_volume } = armed;
+        let mut open = Open { writer, info, ledger: SequenceLedger::new() };
+        open.tell(armed)?;
+        self.shared.runs.put(open.info.clone());
+        let run = SpinRun { open, spin, makes_volume, last_frame: Instant::now() };
+        lock(&self.shared.spin).follow(run.spin.state());
+        self.spin = Some(run);
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), ServiceError> {
+        let now = monotonic_now();
+        let Some(run) = &mut self.spin else {
+            return Err(self.not_now("abort a spin", "an armed or rotating one", "none".into()));
+        };
+        if matches!(run.spin.state(), SpinState::Armed { .. }) {
+            run.spin.disarm(now)?;
+            let run = self.spin.take().expect("the spin just looked at");
+            self.shared.runs.forget(&run.open.info.id);
+            let path = run.open.info.path.clone();
+            drop(run);
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(%error, path = %path.display(), "an empty run stays behind");
+            }
+            *lock(&self.shared.spin) = crate::spin::SpinStatus::default();
+            return Ok(());
+        }
+        let aborted = run.spin.abort(now)?;
+        run.open.tell(aborted)?;
+        self.finish_spin();
+        Ok(())
+    }
+
+    /// Whether a frame belongs to the spin; a frame that does not may end it.
+    fn spin_takes(&mut self, header: &FrameHeader) -> bool {
+        let Some(run) = &mut self.spin else { return false };
+        let turned = run.spin.frame(header, monotonic_now());
+        lock(&self.shared.spin).follow(run.spin.state());
+        if header.pedal != Pedal::Acquisition {
+            if turned.is_some_and(|turned| run.open.tell(turned).is_err()) || run.is_over() {
+                self.finish_spin();
+            }
+            return false;
+        }
+        let overtaken = std::mem::take(&mut self.was_overtaken);
+        let written = run.open.write(header, &self.counts, overtaken);
+        let written = written.and_then(|()| turned.map_or(Ok(()), |turned| run.open.tell(turned)));
+        run.last_frame = Instant::now();
+        match written {
+            Ok(()) => self.note_recorded(header),
+            Err(error) => {
+                count(&self.shared.counters.record_lost, 1);
+                // An armed or rotating spin can always fail.
+                let _ = run.spin.report_fault(&error.to_string(), monotonic_now());
+                self.finish_spin();
+            }
+        }
+        true
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let Some(run) = &mut self.spin else { return };
+        let silent = run.spin.tick(monotonic_now());
+        if silent.is_some_and(|silent| run.open.tell(silent).is_err())
+            || (run.is_over() && run.last_frame.elapsed() > SPIN_OVER)
+        {
+            self.finish_spin();
+        }
+    }
+
+    fn finish_spin(&mut self) {
+        let Some(mut run) = self.spin.take() else { return };
+        if matches!(run.spin.state(), SpinState::Rotating(_)) {
+            let aborted = run.spin.abort(monotonic_now()).expect("a rotating spin can be aborted");
+            // The outcome says the same.
+            let _ = run.open.tell(aborted);
+        }
+        let outcome = match run.spin.state() {
+            SpinState::Complete(_) => RunOutcome::Complete,
+            SpinState::Faulted { fault, .. } => RunOutcome::Faulted(format!("{fault:?}")),
+            _ => RunOutcome::Aborted,
+        };
+        let is_complete = outcome == RunOutcome::Complete;
+        let closed = self.close(run.open, outcome);
+        let mut status = lock(&self.shared.spin);
+        status.follow(run.spin.state());
+        match closed {
+            Ok(info) if is_complete && run.makes_volume => {
+                drop(status);
+                if let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path) {
+                    let text = error.to_string();
+                    self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, text);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => (status.phase, status.reason) = (SpinPhase::Faulted, error.to_string()),
+        }
+    }
+}
+
+impl SpinRun {
+    /// Whether nothing more belongs to it.
+    fn is_over(&self) -> bool {
+        !matches!(self.spin.state(), SpinState::Armed { .. } | SpinState::Rotating(_))
+    }
+}
+
+impl Open {
+    fn write(&mut self, header: &FrameHeader, counts: &[u16], overtaken: bool) -> Result<(), CaptureError> {
+        if let Arrival::AfterGap { first_sequence, count } = self.ledger.observe(header.sequence) {
+            let reason =
+                if overtaken { "the device overtook the recorder" } else { "never arrived from the device" };
+            self.writer.write_gap(first_sequence, count, reason)?;
+        }
+        self.writer.write_frame(header, counts)?;
+        (self.info.frames, self.info.lost) = (self.info.frames + 1, self.ledger.lost());
+        Ok(())
+    }
+
+    /// A change of the spin's state becomes an event of the recording.
+    fn tell(&mut self, Transition { from, to, at }: Transition) -> Result<(), CaptureError> {
+        self.writer.write_event("spin", &format!("{from} -> {to}"), at)
+    }
+}
