@@ -3,3 +3,4 @@
 mod capture_oracle;
 mod interchange_volumes;
 mod missing_views;
+mod printing_meshes;
