@@ -3,7 +3,7 @@
 //! Bands of voxel columns go to threads; within a band, tiles of 8 x 8 columns take all views of a block, so
 //! that the detector columns they share stay in the cache.
 
-use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING, columns_avx512};
+use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING, columns_avx2, columns_avx512};
 use ndarray::Array3;
 use rayon::prelude::*;
 
@@ -100,7 +100,9 @@ fn add_band(
                 },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                Isa::Avx2 => unsafe { add_column_avx2(sum, length, places, views, &mut scratch.blend) },
+                Isa::Avx2 => unsafe {
+                    columns_avx2::add_column(sum, length, places, views, &mut scratch.blend)
+                },
                 _ => add_column(sum, length, places, views, &mut scratch.blend),
             }
         }
@@ -147,22 +149,6 @@ fn place_column(
         v_start: (h.y * inverse_depth + PADDING as f64) as f32,
         v_step: (rise * inverse_depth) as f32,
     }
-}
-
-/// The portable kernel under AVX2 and FMA code generation.
-///
-/// # Safety
-/// The CPU must have AVX2 and FMA.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn add_column_avx2(
-    sum: &mut [f32],
-    length: usize,
-    places: &[ColumnInView],
-    views: &[FilteredView],
-    blend: &mut [f32],
-) {
-    add_column(sum, length, places, views, blend);
 }
 
 /// Blends the two detector columns where the voxel column needs them, then reads along.

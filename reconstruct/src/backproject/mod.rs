@@ -6,6 +6,7 @@
 //! order they come, so the result has one hash for any number of threads, tile or block size.
 
 mod columns;
+mod columns_avx2;
 mod columns_avx512;
 mod general;
 mod reference;
@@ -206,7 +207,7 @@ fn transpose_into<T: Copy>(columns: &[T], stride: usize, slice: &mut [T], nx: us
 pub enum Isa {
     /// Plain Rust for any CPU.
     Portable,
-    /// The portable code compiled for AVX2 and FMA.
+    /// 256-bit permutes.
     Avx2,
     /// 512-bit permutes.
     Avx512,

@@ -21,9 +21,9 @@ pub fn resample_row(
                 interpolate_row_avx2(view, detector, image, v, row)
             }
             #[cfg(not(target_arch = "x86_64"))]
-            interpolate_row(view, detector, image, v, row)
+            interpolate_row(view, detector, image, v, row, taps)
         }
-        None => interpolate_row(view, detector, image, v, row),
+        None => interpolate_row(view, detector, image, v, row, taps),
     }
 }
 
@@ -40,7 +40,7 @@ unsafe fn interpolate_row_avx2(
     v: usize,
     row: &mut [f32],
 ) -> MeasuredSpan {
-    interpolate_row(view, detector, image, v, row)
+    interpolate_row(view, detector, image, v, row, |image, nu, tu, tv| taps_avx2(image, nu, tu, tv))
 }
 
 fn copy_row(a: Alignment, detector: &DetectorGrid, image: &[f32], v: usize, row: &mut [f32]) -> MeasuredSpan {
@@ -62,6 +62,16 @@ fn copy_row(a: Alignment, detector: &DetectorGrid, image: &[f32], v: usize, row:
     MeasuredSpan { start, end }
 }
 
+/// Pixels whose coordinates are found together.
+const LANES: usize = 8;
+
+/// A virtual row as a line on the real detector: pixel `u` lies at `(slope u + start)`, first two over third.
+struct RowOnDetector<'a> {
+    start: [f64; 3],
+    slope: [f64; 3],
+    detector: &'a DetectorGrid,
+}
+
 #[inline(always)]
 fn interpolate_row(
     view: &VirtualView,
@@ -69,42 +79,97 @@ fn interpolate_row(
     image: &[f32],
     v: usize,
     row: &mut [f32],
+    taps: impl Fn(&[f32], usize, f32, f32) -> f32,
 ) -> MeasuredSpan {
     let h = &view.real_from_virtual;
     let v = v as f64;
-    let start = [h[(0, 1)] * v + h[(0, 2)], h[(1, 1)] * v + h[(1, 2)], h[(2, 1)] * v + h[(2, 2)]];
-    let (nu, nv) = (detector.nu, detector.nv);
-    let (high_u, high_v) = (nu as f64 - 0.5, nv as f64 - 0.5);
+    let line = RowOnDetector {
+        start: [0, 1, 2].map(|i| h[(i, 1)] * v + h[(i, 2)]),
+        slope: [0, 1, 2].map(|i| h[(i, 0)]),
+        detector,
+    };
     let mut span = MeasuredSpan::EMPTY;
-    for (column, sample) in row.iter_mut().enumerate() {
-        let u = column as f64;
-        let depth = 1.0 / (h[(2, 0)] * u + start[2]);
-        let real_u = (h[(0, 0)] * u + start[0]) * depth;
-        let real_v = (h[(1, 0)] * u + start[1]) * depth;
-        if !(real_u >= -0.5 && real_u <= high_u && real_v >= -0.5 && real_v <= high_v) {
-            *sample = 0.0;
+    for (chunk, samples) in row.chunks_mut(LANES).enumerate() {
+        let first = chunk * LANES;
+        // Pixels between two of the line lie between them on the detector, too.
+        if samples.len() == LANES && line.is_interior(first) && line.is_interior(first + LANES - 1) {
+            if span.end == 0 {
+                span.start = first;
+            }
+            span.end = first + LANES;
+            line.interpolate_interior(image, first, samples, &taps);
             continue;
         }
-        if span.end == 0 {
-            span.start = column;
+        for (lane, sample) in samples.iter_mut().enumerate() {
+            let [real_u, real_v] = line.pixel(first + lane);
+            if !(real_u >= -0.5
+                && real_u <= detector.nu as f64 - 0.5
+                && real_v >= -0.5
+                && real_v <= detector.nv as f64 - 0.5)
+            {
+                *sample = 0.0;
+                continue;
+            }
+            if span.end == 0 {
+                span.start = first + lane;
+            }
+            span.end = first + lane + 1;
+            *sample = interpolate_at_border(detector, image, real_u, real_v);
         }
-        span.end = column + 1;
-        let (first_u, first_v) = (real_u.floor(), real_v.floor());
-        let weights_u = keys((real_u - first_u) as f32);
-        let weights_v = keys((real_v - first_v) as f32);
-        let (iu, iv) = (first_u as i64 - 1, first_v as i64 - 1);
-        let is_interior = iu >= 0 && iv >= 0 && iu + 4 <= nu as i64 && iv + 4 <= nv as i64;
-        *sample = if is_interior {
-            taps(&image[iv as usize * nu + iu as usize..], nu, weights_u, weights_v)
-        } else {
-            border_taps(detector, image, iu, iv, weights_u, weights_v)
-        };
     }
     span
 }
 
+impl RowOnDetector<'_> {
+    #[inline(always)]
+    fn pixel(&self, u: usize) -> [f64; 2] {
+        let u = u as f64;
+        let depth = 1.0 / (self.slope[2] * u + self.start[2]);
+        [(self.slope[0] * u + self.start[0]) * depth, (self.slope[1] * u + self.start[1]) * depth]
+    }
+
+    /// Whether all sixteen taps lie on the detector.
+    #[inline(always)]
+    fn is_interior(&self, u: usize) -> bool {
+        let [real_u, real_v] = self.pixel(u);
+        let (high_u, high_v) = (self.detector.nu as f64 - 2.0, self.detector.nv as f64 - 2.0);
+        real_u >= 1.0 && real_u < high_u && real_v >= 1.0 && real_v < high_v
+    }
+
+    /// Pixels from `first` on, whose ends are interior.
+    #[inline(always)]
+    fn interpolate_interior(
+        &self,
+        image: &[f32],
+        first: usize,
+        samples: &mut [f32],
+        taps: impl Fn(&[f32], usize, f32, f32) -> f32,
+    ) {
+        // Separate plain loops, so that they become vectors.
+        let (mut real_u, mut real_v) = ([0.0_f64; LANES], [0.0_f64; LANES]);
+        for lane in 0..LANES {
+            [real_u[lane], real_v[lane]] = self.pixel(first + lane);
+        }
+        let (mut offset, mut tu, mut tv) = ([0_i32; LANES], [0.0_f32; LANES], [0.0_f32; LANES]);
+        let nu = self.detector.nu as i32;
+        for lane in 0..LANES {
+            let (whole_u, whole_v) = (real_u[lane].floor(), real_v[lane].floor());
+            // SAFETY: interior pixels lie between 1 and the detector's size.
+            let (iu, iv) = unsafe { (whole_u.to_int_unchecked::<i32>(), whole_v.to_int_unchecked::<i32>()) };
+            tu[lane] = (real_u[lane] - whole_u) as f32;
+            tv[lane] = (real_v[lane] - whole_v) as f32;
+            offset[lane] = (iv - 1) * nu + iu - 1;
+        }
+        for (lane, sample) in samples.iter_mut().enumerate() {
+            *sample = taps(&image[offset[lane] as usize..], self.detector.nu, tu[lane], tv[lane]);
+        }
+    }
+}
+
+/// The value `tu`, `tv` beyond the second of four taps in four lines of `nu` pixels.
 #[inline(always)]
-fn taps(image: &[f32], nu: usize, weights_u: [f32; 4], weights_v: [f32; 4]) -> f32 {
+fn taps(image: &[f32], nu: usize, tu: f32, tv: f32) -> f32 {
+    let (weights_u, weights_v) = (keys(tu), keys(tv));
     let mut columns = [0.0_f32; 4];
     // One check for all four lines.
     let image = &image[..3 * nu + 4];
@@ -119,27 +184,56 @@ fn taps(image: &[f32], nu: usize, weights_u: [f32; 4], weights_v: [f32; 4]) -> f
         + (columns[2] * weights_u[2] + columns[3] * weights_u[3])
 }
 
+/// As [`taps`], four taps a register.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn taps_avx2(image: &[f32], nu: usize, tu: f32, tv: f32) -> f32 {
+    use std::arch::x86_64::*;
+    let image = &image[..3 * nu + 4];
+    // SAFETY: four lines of four pixels each lie in the slice, and the coefficients are four floats.
+    let line = |index: usize| unsafe { _mm_loadu_ps(image.as_ptr().add(index * nu)) };
+    let power = |index: usize| unsafe { _mm_loadu_ps(KEYS[index].as_ptr()) };
+    let keys = |t: f32| {
+        let t = _mm_set1_ps(t);
+        let upper = _mm_fmadd_ps(_mm_fmadd_ps(power(0), t, power(1)), t, power(2));
+        _mm_fmadd_ps(upper, t, power(3))
+    };
+    let v = keys(tv);
+    let first = _mm_mul_ps(line(0), _mm_permute_ps::<0b00_00_00_00>(v));
+    let first = _mm_fmadd_ps(line(1), _mm_permute_ps::<0b01_01_01_01>(v), first);
+    let second = _mm_mul_ps(line(2), _mm_permute_ps::<0b10_10_10_10>(v));
+    let second = _mm_fmadd_ps(line(3), _mm_permute_ps::<0b11_11_11_11>(v), second);
+    let columns = _mm_mul_ps(_mm_add_ps(first, second), keys(tu));
+    let pairs = _mm_add_ps(columns, _mm_movehl_ps(columns, columns));
+    _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)))
+}
+
 #[cold]
-fn border_taps(
-    detector: &DetectorGrid,
-    image: &[f32],
-    iu: i64,
-    iv: i64,
-    weights_u: [f32; 4],
-    weights_v: [f32; 4],
-) -> f32 {
+fn interpolate_at_border(detector: &DetectorGrid, image: &[f32], real_u: f64, real_v: f64) -> f32 {
+    let (first_u, first_v) = (real_u.floor(), real_v.floor());
+    let (iu, iv) = (first_u as i64 - 1, first_v as i64 - 1);
     let mut patch = [0.0_f32; 16];
     for (tap, value) in patch.iter_mut().enumerate() {
         let u = (iu + tap as i64 % 4).clamp(0, detector.nu as i64 - 1) as usize;
         let v = (iv + tap as i64 / 4).clamp(0, detector.nv as i64 - 1) as usize;
         *value = image[v * detector.nu + u];
     }
-    taps(&patch, 4, weights_u, weights_v)
+    taps(&patch, 4, (real_u - first_u) as f32, (real_v - first_v) as f32)
 }
 
-/// Keys' weights of the four taps around a point `t` beyond the second.
+/// Coefficients of Keys' four weights, the highest power of the way beyond the second tap first.
+const KEYS: [[f32; 4]; 4] =
+    [[-0.5, 1.5, -1.5, 0.5], [1.0, -2.5, 2.0, -0.5], [-0.5, 0.0, 0.5, 0.0], [0.0, 1.0, 0.0, 0.0]];
+
+/// Keys' weights of the four taps around a point `t` beyond the second, all four by Horner at once.
 #[inline(always)]
 fn keys(t: f32) -> [f32; 4] {
-    let (t2, t3) = (t * t, t * t * t);
-    [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1.0, -1.5 * t3 + 2.0 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
+    let mut weights = KEYS[0];
+    for power in &KEYS[1..] {
+        for (weight, coefficient) in weights.iter_mut().zip(power) {
+            *weight = *weight * t + coefficient;
+        }
+    }
+    weights
 }
