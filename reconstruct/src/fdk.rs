@@ -8,7 +8,7 @@ use crate::backproject::{Backprojector, FilteredView, backprojector};
 use crate::error::ReconstructError;
 use crate::field_of_view::field_of_view;
 use crate::plan::FdkPlan;
-use crate::signal::{Samples, line_integrals};
+use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
 use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume};
 use nalgebra::{Point3, Vector3};
@@ -128,7 +128,8 @@ impl Fdk {
         let beta_rad = self.angle_rad + plan.half_step_rad();
 
         observer.stage("log", &mut || {
-            line_integrals(input.samples, &plan.precorrection, &mut self.line_integrals);
+            let rows = Rows { nu: plan.scan.detector().nu, averaged: plan.options.rows_averaged };
+            line_integrals(input.samples, rows, &plan.precorrection, &mut self.line_integrals);
         });
         observer.stage("virtual-detector", &mut || {
             self.filter.resample(&plan, &view, &self.line_integrals);
@@ -185,7 +186,7 @@ impl Fdk {
     }
 
     fn check(&self, plan: &FdkPlan, input: &ViewInput<'_>) -> Result<(), ReconstructError> {
-        let detector = plan.scan.detector();
+        let detector = plan.given_scan.detector();
         let (view, found) = (self.views, input.samples.len());
         if found != detector.pixel_count() {
             return Err(ReconstructError::ViewSize { view, expected: detector.pixel_count(), found });
@@ -252,7 +253,13 @@ fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: us
     };
     let [nu, nv] = plan.virtual_size();
     let mut stages = vec![
-        stage("log", &[("water_precorrection", format!("{:?}", plan.options.water_precorrection))]),
+        stage(
+            "log",
+            &[
+                ("rows_averaged", plan.options.rows_averaged.to_string()),
+                ("water_precorrection", format!("{:?}", plan.options.water_precorrection)),
+            ],
+        ),
         stage(
             "virtual-detector",
             &[("size", format!("{nu}x{nv}")), ("interpolation", "cubic (Keys)".into())],
@@ -296,7 +303,7 @@ pub fn reconstruct_stack(
     line_integrals: ndarray::ArrayView3<'_, f32>,
     observer: &mut dyn Observer,
 ) -> Result<Volume, ReconstructError> {
-    let matrices = plan.scan.views().to_vec();
+    let matrices = plan.given_scan.views().to_vec();
     let found = line_integrals.shape()[0];
     if found != matrices.len() {
         return Err(ReconstructError::TooFewViews { needed: matrices.len(), found });

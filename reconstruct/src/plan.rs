@@ -31,6 +31,10 @@ pub struct FdkOptions {
     pub backend: Backend,
     /// Views per back-projection call; the result does not depend on it.
     pub block_views: usize,
+    /// Neighbouring detector rows that become one before anything else: counts are averaged, as a binned panel
+    /// would. Where voxels span two rows or more this costs little resolution along the columns and saves half
+    /// of the work.
+    pub rows_averaged: usize,
     /// Accept arcs that leave rays unmeasured.
     pub limited_angle: bool,
     /// Weights of a sweep that need not reach its planned end: see [`Redundancy::confidence`].
@@ -45,6 +49,7 @@ impl Default for FdkOptions {
             water_precorrection: vec![1.0],
             backend: Backend::Cpu,
             block_views: DEFAULT_BLOCK_VIEWS,
+            rows_averaged: 1,
             limited_angle: false,
             confidence_weights: false,
         }
@@ -53,6 +58,9 @@ impl Default for FdkOptions {
 
 /// A reconstruction decided upon: share it, and feed views to [`crate::Fdk`].
 pub struct FdkPlan {
+    /// As the views come.
+    pub(crate) given_scan: ScanGeometry,
+    /// After rows have been averaged: what everything below is planned for.
     pub(crate) scan: ScanGeometry,
     pub(crate) options: FdkOptions,
     pub(crate) orbit: Orbit,
@@ -74,7 +82,9 @@ impl FdkPlan {
     /// # Errors
     /// A geometry without an arc, an arc too short, or an option out of range.
     pub fn new(scan: ScanGeometry, grid: VolumeGrid, options: FdkOptions) -> Result<Self, ReconstructError> {
-        check(&options)?;
+        check(&options, &scan)?;
+        let given_scan = scan;
+        let scan = given_scan.with_rows_averaged(options.rows_averaged);
         let orbit = Orbit::fit(scan.views())?;
         let layout = ColumnLayout::nearest_to(grid, &orbit.axis);
         let has_parallel_columns = layout.tilt_rad(&orbit.axis) <= PARALLEL_TILT_RAD;
@@ -97,6 +107,7 @@ impl FdkPlan {
         let sides = continued_sides(&scan, &orbit, virtual_grid, &column, redundancy);
         let precorrection = WaterPrecorrection::new(&options.water_precorrection);
         Ok(Self {
+            given_scan,
             scan,
             options,
             orbit,
@@ -153,8 +164,10 @@ impl FdkPlan {
         self.orbit.median_step_rad() / 2.0
     }
 
-    pub(crate) fn virtual_view(&self, real: &ProjectionMatrix) -> VirtualView {
-        VirtualView::new(real, self.scan.detector(), self.virtual_grid, &self.orbit, &self.column)
+    /// The virtual detector of a view as it came.
+    pub(crate) fn virtual_view(&self, given: &ProjectionMatrix) -> VirtualView {
+        let real = given.with_rows_averaged(self.options.rows_averaged);
+        VirtualView::new(&real, self.scan.detector(), self.virtual_grid, &self.orbit, &self.column)
     }
 
     /// +1 when virtual columns run towards the motion of the source, so that fan angles keep their sign.
@@ -168,12 +181,30 @@ impl FdkPlan {
     }
 }
 
-fn check(options: &FdkOptions) -> Result<(), ReconstructError> {
+/// Detector rows that a voxel in the middle of the grid spans along the rotation axis.
+///
+/// # Errors
+/// A geometry without an arc.
+pub fn rows_per_voxel(scan: &ScanGeometry, grid: &VolumeGrid) -> Result<f64, ReconstructError> {
+    let orbit = Orbit::fit(scan.views())?;
+    let half_step = ColumnLayout::nearest_to(*grid, &orbit.axis).column_step() / 2.0;
+    let row_of = |point| scan.views()[0].project(&point).v;
+    Ok((row_of(grid.centre() + half_step) - row_of(grid.centre() - half_step)).abs())
+}
+
+fn check(options: &FdkOptions, scan: &ScanGeometry) -> Result<(), ReconstructError> {
     if options.block_views == 0 {
         return Err(ReconstructError::BadOption {
             option: "block views",
             expected: "at least 1".into(),
             found: "0".into(),
+        });
+    }
+    if !(1..=scan.detector().nv).contains(&options.rows_averaged) {
+        return Err(ReconstructError::BadOption {
+            option: "rows averaged",
+            expected: format!("1 to {} detector rows", scan.detector().nv),
+            found: options.rows_averaged.to_string(),
         });
     }
     if let Some(mu) = options.truncation_water_per_mm

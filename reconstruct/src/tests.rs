@@ -127,8 +127,8 @@ fn fdk_backends_agree_with_the_reference_whatever_the_axes() {
     let permuted = Matrix3::new(0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0);
     let flipped = Matrix3::from_diagonal(&Vector3::new(-1.0, 1.0, -1.0));
     for direction in [Matrix3::identity(), permuted, flipped, *turn.matrix()] {
-        // Coarse along one axis, so that also voxels coarser than two rows occur.
-        for spacing in [[2.5, 3.0, 2.0], [3.0, 9.0, 8.0]] {
+        // From a fraction of a row per voxel to several: every window of the fast kernels occurs.
+        for spacing in [[2.5, 3.0, 2.0], [3.0, 9.0, 8.0], [1.5, 1.5, 1.2], [3.5, 4.5, 4.0]] {
             let shape = grid([35, 22, 37], spacing, direction);
             let scan = circle_scan(60, 205.0);
             let with = |backend| {
@@ -169,6 +169,22 @@ fn fdk_bits_do_not_depend_on_threads_or_block_size() {
             "{threads} threads, blocks of {block_views}"
         );
     }
+}
+
+#[test]
+fn fdk_of_averaged_rows_finds_the_same_ball_in_the_same_place() {
+    let scan = circle_scan(150, 215.0);
+    let shape = grid([40, 38, 36], [4.0; 3], Matrix3::identity());
+    let options = FdkOptions { rows_averaged: 2, ..FdkOptions::default() };
+    let volume = run(&scan, shape, options, &[BODY]);
+    let mean = mean_inside(&volume, &BODY, 0.75);
+    assert!((mean - BODY.mu_per_mm).abs() < MEAN_TOLERANCE, "{mean}");
+    let small = Ball { radius_mm: 4.0, ..BODY };
+    let options = FdkOptions { rows_averaged: 2, ..FdkOptions::default() };
+    let fine = grid([31, 31, 31], [1.0; 3], Matrix3::identity());
+    let fine = fine.transformed(&nalgebra::Translation3::from(small.centre.coords).into());
+    let found = centroid(&run(&scan, fine, options, &[small]), &small.centre);
+    assert!((found - small.centre).norm() < 0.1, "{found} instead of {}", small.centre);
 }
 
 /// Random awkward geometries: unequal pitches, offsets, tilts, flipped axes.

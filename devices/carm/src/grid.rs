@@ -34,6 +34,15 @@ impl DetectorGrid {
         self.nu * self.nv
     }
 
+    /// The grid after every `rows` neighbouring rows have become one; rows left over at the end are dropped.
+    ///
+    /// # Panics
+    /// When `rows` is zero or more than there are: a bug of the caller.
+    pub fn with_rows_averaged(&self, rows: usize) -> Self {
+        assert!(rows >= 1 && rows <= self.nv, "{rows} rows averaged of {}", self.nv);
+        Self { nv: self.nv / rows, pixel_pitch_v_mm: self.pixel_pitch_v_mm * rows as f64, ..*self }
+    }
+
     /// Pixel coordinates of the centre of the image.
     pub fn centre(&self) -> [f64; 2] {
         [(self.nu as f64 - 1.0) / 2.0, (self.nv as f64 - 1.0) / 2.0]

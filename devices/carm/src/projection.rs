@@ -216,6 +216,16 @@ impl ProjectionMatrix {
         Self { p, inverse: rotation.matrix().transpose() * self.inverse }
     }
 
+    /// The same view after every `rows` neighbouring detector rows have become one.
+    pub fn with_rows_averaged(&self, rows: usize) -> Self {
+        let rows = rows as f64;
+        // v' = (v + 1/2) / rows - 1/2: pixel centres at integers before and after.
+        let shift = 0.5 / rows - 0.5;
+        let averaged = Matrix3::new(1.0, 0.0, 0.0, 0.0, 1.0 / rows, shift, 0.0, 0.0, 1.0);
+        let back = Matrix3::new(1.0, 0.0, 0.0, 0.0, rows, -shift * rows, 0.0, 0.0, 1.0);
+        Self { p: averaged * self.p, inverse: self.inverse * back }
+    }
+
     /// True when u, v and the depth direction form a right-handed system.
     pub fn is_right_handed(&self) -> bool {
         self.m().determinant() > 0.0
@@ -259,6 +269,17 @@ impl ScanGeometry {
             .map(|(view, p)| ProjectionMatrix::new(p).map_err(|error| in_view(error, view)))
             .collect::<Result<Vec<_>, _>>()?;
         Self::new(detector, views)
+    }
+
+    /// The same scan after every `rows` neighbouring detector rows have become one.
+    ///
+    /// # Panics
+    /// As [`DetectorGrid::with_rows_averaged`].
+    pub fn with_rows_averaged(&self, rows: usize) -> Self {
+        Self {
+            detector: self.detector.with_rows_averaged(rows),
+            views: self.views.iter().map(|view| view.with_rows_averaged(rows)).collect(),
+        }
     }
 
     /// The detector's pixel grid.

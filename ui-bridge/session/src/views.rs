@@ -4,7 +4,10 @@ use crate::error::SessionError;
 use acquisition::{CorrectedFrame, Corrector};
 use carm::{CalibratedTrajectory, FrameHeader, ProjectionMatrix, RunDescription, ScanGeometry, VolumeGrid};
 use nalgebra::Isometry3;
-use reconstruct::{Apodisation, Backend, FdkOptions, FdkPlan, Samples, ViewInput};
+use reconstruct::{Apodisation, Backend, FdkOptions, FdkPlan, Samples, ViewInput, rows_per_voxel};
+
+/// More rows than this are not averaged even for the coarsest voxels: their obliquity would show.
+const MOST_ROWS_AVERAGED: usize = 4;
 
 /// What a caller may choose for the volume of a run; the rest follows from the run itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +24,8 @@ pub struct RunSettings {
     pub precorrects_water: bool,
     /// Views per back-projection call.
     pub block_views: usize,
+    /// Neighbouring detector rows that become one; where absent, as many as a voxel spans.
+    pub rows_averaged: Option<usize>,
     /// Accept arcs that leave rays unmeasured.
     pub limited_angle: bool,
 }
@@ -34,6 +39,7 @@ impl Default for RunSettings {
             continues_truncation: true,
             precorrects_water: true,
             block_views: FdkOptions::default().block_views,
+            rows_averaged: None,
             limited_angle: false,
         }
     }
@@ -154,6 +160,11 @@ fn plan_matrices(
         });
     }
     let beam = &description.beam;
+    let scan = ScanGeometry::new(description.detector, matrices)?;
+    let rows_averaged = match settings.rows_averaged {
+        Some(rows) => rows,
+        None => (rows_per_voxel(&scan, &grid)? as usize).clamp(1, MOST_ROWS_AVERAGED),
+    };
     let options = FdkOptions {
         apodisation: settings.apodisation,
         truncation_water_per_mm: settings.continues_truncation.then_some(beam.mu_water_per_mm),
@@ -164,9 +175,9 @@ fn plan_matrices(
         },
         backend: settings.backend,
         block_views: settings.block_views,
+        rows_averaged,
         limited_angle: settings.limited_angle,
         confidence_weights,
     };
-    let scan = ScanGeometry::new(description.detector, matrices)?;
     Ok(FdkPlan::new(scan, grid, options)?)
 }
