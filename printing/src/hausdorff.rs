@@ -98,7 +98,7 @@ impl<'a> NearestSurface<'a> {
     }
 
     /// The nearest triangle no farther away than a distance, mm.
-    fn nearest_within(&self, point: &Vector3<f64>, most_mm: f64) -> Option<(u32, f64)> {
+    pub(crate) fn nearest_within(&self, point: &Vector3<f64>, most_mm: f64) -> Option<(u32, f64)> {
         let found = self
             .tree
             .nearest((*point).into(), most_mm * most_mm, |triangle| self.distance_squared(point, triangle));
