@@ -1,0 +1,156 @@
+//! What speaks for or against a label at one voxel.
+
+use crate::filter::{gaussian, gradient_at};
+use crate::lattice::Lattice;
+use crate::morphology::squared_distance_within;
+use crate::segmentation::Evidence;
+use rayon::prelude::*;
+
+/// The band is this many voxels wide on either side of a border.
+pub const BAND_STEPS: u8 = 3;
+/// A HU that counts as one unit of intensity, and the limits of that feature.
+const INTENSITY_HU: f32 = 100.0;
+const INTENSITY_LIMITS: [f32; 2] = [-2.5, 2.5];
+/// A slope that counts as one unit of edge, HU/mm, and the most that counts.
+const EDGE_HU_PER_MM: f32 = 100.0;
+const EDGE_MAX: f32 = 3.0;
+/// Neighbourhoods in which the share of the own label is taken, mm.
+const NEAR_MM: f64 = 1.5;
+const WIDE_MM: f64 = 4.0;
+/// How far undiluted contrast medium and metal cast their shadow, mm.
+const SHADOW_MM: f64 = 20.0;
+/// How near the border of the data is near, mm.
+const TRUNCATION_MM: f64 = 5.0;
+
+/// One number of each of [`FEATURES`].
+pub type Features = [f32; FEATURES.len()];
+
+/// A feature: its name, the evidence that it belongs to, and what it is where nothing is wrong.
+pub struct Evident {
+    /// Its name.
+    pub name: &'static str,
+    /// What evidence it belongs to.
+    pub kind: Option<Evidence>,
+    /// Its value where nothing is wrong.
+    pub good: f32,
+}
+
+const fn evident(name: &'static str, kind: Option<Evidence>, good: f32) -> Evident {
+    Evident { name, kind, good }
+}
+
+/// The features in order.
+pub const FEATURES: [Evident; 11] = [
+    evident("constant", None, 1.0),
+    evident("intensity on the label's side of the threshold", Some(Evidence::Intensity), 1.0),
+    evident("edge", Some(Evidence::Edge), 1.5),
+    evident("steps from the border", Some(Evidence::Shape), 2.5),
+    evident("share of the label near by", Some(Evidence::Shape), 1.0),
+    evident("share of the label farther around", Some(Evidence::Shape), 1.0),
+    evident("only enclosed, not bright", Some(Evidence::Intensity), 0.0),
+    evident("contrast medium beside it", Some(Evidence::Intensity), 0.0),
+    evident("shadow of metal or undiluted contrast medium", Some(Evidence::MetalShadow), 0.0),
+    evident("end of the data", Some(Evidence::Truncation), 0.0),
+    evident("inside the structure", None, 0.0),
+];
+
+/// What the features of a mask are taken from.
+pub struct Surroundings<'a> {
+    /// Grey values, HU.
+    pub hu: &'a [f32],
+    /// The mask that is judged.
+    pub mask: &'a [bool],
+    /// Sizes and spacing.
+    pub lattice: &'a Lattice,
+    /// Level above which a voxel belongs to the mask, HU.
+    pub threshold: &'a (dyn Fn(usize) -> f32 + Sync),
+    /// Contrast medium that the mask was parted from.
+    pub contrast: &'a [bool],
+    /// Metal and undiluted contrast medium.
+    pub dense: &'a [bool],
+    /// Where there is no data.
+    pub unseen: Option<&'a [bool]>,
+}
+
+impl Surroundings<'_> {
+    /// Steps from each voxel to the border between mask and background, 1 to [`BAND_STEPS`]; 0 beyond.
+    pub fn band(&self) -> Vec<u8> {
+        let mut steps = vec![0_u8; self.mask.len()];
+        let mut front: Vec<usize> = (0..self.mask.len())
+            .into_par_iter()
+            .with_min_len(4096)
+            .filter(|index| {
+                let mut is_border = false;
+                self.lattice
+                    .for_neighbours(*index, |near, _| is_border |= self.mask[near] != self.mask[*index]);
+                is_border
+            })
+            .collect();
+        front.iter().for_each(|index| steps[*index] = 1);
+        for step in 2..=BAND_STEPS {
+            let mut next = Vec::new();
+            for index in front {
+                self.lattice.for_neighbours(index, |near, _| {
+                    if steps[near] == 0 {
+                        steps[near] = step;
+                        next.push(near);
+                    }
+                });
+            }
+            front = next;
+        }
+        steps
+    }
+
+    /// Calls `take(index, features)` for each voxel of the band, in parallel, and gathers what it returns in order.
+    pub fn over_band<T: Send>(&self, take: impl Fn(usize, &Features) -> T + Sync) -> Vec<T> {
+        let steps = self.band();
+        let solid: Vec<f32> = self.mask.iter().map(|m| f32::from(u8::from(*m))).collect();
+        let near = gaussian(&solid, self.lattice, NEAR_MM);
+        let wide = gaussian(&near, self.lattice, (WIDE_MM * WIDE_MM - NEAR_MM * NEAR_MM).sqrt());
+        drop(solid);
+        let to_dense = self
+            .dense
+            .iter()
+            .any(|dense| *dense)
+            .then(|| squared_distance_within(self.dense, self.lattice, SHADOW_MM));
+        let to_unseen =
+            self.unseen.map(|unseen| squared_distance_within(unseen, self.lattice, TRUNCATION_MM));
+        (0..self.mask.len())
+            .into_par_iter()
+            .with_min_len(4096)
+            .filter(|index| steps[*index] > 0)
+            .map(|index| {
+                let is_inside = self.mask[index];
+                let own = |share: f32| if is_inside { share } else { 1.0 - share };
+                let above = (self.hu[index] - (self.threshold)(index)) / INTENSITY_HU;
+                let intensity = if is_inside { above } else { -above };
+                let slope =
+                    gradient_at(self.hu, self.lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt();
+                let mut beside_contrast = self.contrast[index];
+                self.lattice.for_neighbours(index, |near, _| beside_contrast |= self.contrast[near]);
+                let shadow = to_dense.as_ref().map_or(0.0, |d| nearness(d[index], SHADOW_MM));
+                let end = to_unseen.as_ref().map_or(0.0, |d| nearness(d[index], TRUNCATION_MM));
+                let features = [
+                    1.0,
+                    intensity.clamp(INTENSITY_LIMITS[0], INTENSITY_LIMITS[1]),
+                    (slope / EDGE_HU_PER_MM).min(EDGE_MAX),
+                    f32::from(steps[index]) - 0.5,
+                    own(near[index]),
+                    own(wide[index]),
+                    f32::from(u8::from(is_inside && above < 0.0)),
+                    f32::from(u8::from(beside_contrast)),
+                    shadow,
+                    end,
+                    f32::from(u8::from(is_inside)),
+                ];
+                take(index, &features)
+            })
+            .collect()
+    }
+}
+
+/// One where the distance is zero, falling to zero at `reach_mm`.
+fn nearness(squared_mm: f32, reach_mm: f64) -> f32 {
+    (1.0 - squared_mm.sqrt() / reach_mm as f32).max(0.0)
+}
