@@ -15,20 +15,23 @@ const KEPT: usize = 100;
 /// Jobs that may wait.
 const WAITING: usize = 16;
 
+/// Is told `(done, all)` after each step of a job and says whether to go on.
+pub type Step<'a> = dyn FnMut(u64, u64) -> bool + Send + 'a;
+
 /// Does the work.
 pub trait JobRunner: Send + Sync + 'static {
-    /// Makes a volume of a recording; gives the file. `step` is told `(done, all)` and says whether to go on.
+    /// Makes a volume of a recording; gives the file.
     ///
     /// # Errors
     /// The reason in words.
-    fn reconstruct(&self, run: &Path, step: &mut dyn FnMut(u64, u64) -> bool) -> Result<PathBuf, String>;
+    fn reconstruct(&self, run: &Path, step: &mut Step<'_>) -> Result<PathBuf, String>;
 }
 
 /// A daemon that does no jobs.
 pub struct NoJobs;
 
 impl JobRunner for NoJobs {
-    fn reconstruct(&self, _: &Path, _: &mut dyn FnMut(u64, u64) -> bool) -> Result<PathBuf, String> {
+    fn reconstruct(&self, _: &Path, _: &mut Step<'_>) -> Result<PathBuf, String> {
         Err("expected a daemon that reconstructs, found one that does not".into())
     }
 }

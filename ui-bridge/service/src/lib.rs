@@ -62,7 +62,7 @@ pub use alarms::{Alarm, Alarms, Severity};
 pub use clock::monotonic_now;
 pub use driver::Driver;
 pub use error::ServiceError;
-pub use jobs::{Job, JobRunner, JobState, Jobs, NoJobs};
+pub use jobs::{Job, JobRunner, JobState, Jobs, NoJobs, Step};
 pub use latency::{BOUNDS_MS, Latency, LatencySnapshot};
 pub use ledger::Ledger;
 pub use prerendered::PreRendered;

@@ -1,0 +1,150 @@
+//! Live images on WebSockets: newest wins for each client, however slow it is.
+//!
+//! One thread a stream waits on the live ring and packs each image once, if anybody listens. Clients share the packed
+//! message; one that is busy sending takes the newest when it is done, and one that does not read is given up.
+
+use crate::error::WebError;
+use crate::frame;
+use crate::server::App;
+use acquisition::LiveNote;
+use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use service::{Service, Stream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+
+/// How often the status is sent.
+const STATUS: Duration = Duration::from_millis(200);
+/// A client that takes longer for one message is given up.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Live clients at once.
+const MOST_CLIENTS: usize = 32;
+/// How often a thread that waits looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The newest image of every stream, packed.
+pub(crate) struct LiveFeeds {
+    newest: Vec<watch::Receiver<Option<Bytes>>>,
+    stops: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    places: Arc<Semaphore>,
+}
+
+impl LiveFeeds {
+    pub(crate) fn start(service: &Arc<Service>) -> Result<Self, WebError> {
+        let stops = Arc::new(AtomicBool::new(false));
+        let (mut newest, mut threads) = (Vec::new(), Vec::new());
+        for (index, stream) in service.streams().iter().enumerate() {
+            let (sender, receiver) = watch::channel(None);
+            let (service, stops) = (service.clone(), stops.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("web {}", stream.name()))
+                .spawn(move || feed(&service.streams()[index], &sender, &stops))
+                .map_err(|source| WebError::Thread { stream: stream.name().into(), source })?;
+            newest.push(receiver);
+            threads.push(thread);
+        }
+        let places = Arc::new(Semaphore::new(MOST_CLIENTS));
+        Ok(Self { newest, stops, threads: Mutex::new(threads), places })
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stops.store(true, Ordering::Release);
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBool) {
+    let is_stopped = || stops.load(Ordering::Acquire);
+    let (ring, size) = loop {
+        if is_stopped() {
+            return;
+        }
+        match (stream.live_ring(), stream.description()) {
+            (Ok(ring), Some(description)) => {
+                break (ring, [description.detector.nu, description.detector.nv]);
+            }
+            _ => std::thread::sleep(LOOK),
+        }
+    };
+    let mut reader = ring.newest_reader();
+    let mut counts = vec![0; size[0] * size[1]];
+    while !is_stopped() {
+        // The channel itself keeps one receiver.
+        if newest.receiver_count() <= 1 {
+            std::thread::sleep(LOOK);
+            continue;
+        }
+        match reader.next(&mut counts).expect("a buffer of the ring's size") {
+            Some(image) => {
+                let note = LiveNote::from_words(&reader.note());
+                newest.send_replace(Some(frame::pack(&image.header, &note, size, &counts)));
+            }
+            None => reader.wait(LOOK),
+        }
+    }
+}
+
+/// Upgrades to a WebSocket.
+pub(crate) async fn connect(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let streams = app.service.streams();
+    let Some(index) = streams.iter().position(|stream| stream.name() == name) else {
+        return (StatusCode::NOT_FOUND, format!("stream: found none called {name}")).into_response();
+    };
+    let Ok(place) = app.feeds.places.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "expected at most 32 live clients").into_response();
+    };
+    let newest = app.feeds.newest[index].clone();
+    upgrade.max_message_size(1024).on_upgrade(move |socket| async move {
+        attend(socket, newest, &app.service, index).await;
+        drop(place);
+    })
+}
+
+async fn attend(
+    mut socket: WebSocket,
+    mut newest: watch::Receiver<Option<Bytes>>,
+    service: &Service,
+    index: usize,
+) {
+    let mut statuses = tokio::time::interval(STATUS);
+    statuses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            _ = statuses.tick() => match serde_json::to_string(&service.streams()[index].status()) {
+                Ok(status) => Message::Text(Utf8Bytes::from(status)),
+                Err(_) => return,
+            },
+            changed = newest.changed() => {
+                let image = newest.borrow_and_update().clone();
+                match (changed, image) {
+                    (Ok(()), Some(image)) => Message::Binary(image),
+                    (Ok(()), None) => continue,
+                    (Err(_), _) => return,
+                }
+            }
+            // Nothing is expected from a client but that it goes.
+            heard = socket.recv() => match heard {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => continue,
+            },
+        };
+        match tokio::time::timeout(PATIENCE, socket.send(message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}
