@@ -91,6 +91,20 @@ pub enum ReconstructError {
         /// Sizes of the array.
         found: [usize; 3],
     },
+    /// Projections or weights that are not those of the scan.
+    #[error("projections: expected {expected:?} views, rows and columns in standard layout, found {found:?}")]
+    StackShape {
+        /// Views of the geometry, rows and columns of its detector.
+        expected: [usize; 3],
+        /// Sizes of the array.
+        found: [usize; 3],
+    },
+    /// Iterating led away from the data.
+    #[error("iteration {iteration}: expected finite values, found that the iteration diverged")]
+    Diverged {
+        /// The pass that ended so.
+        iteration: usize,
+    },
     /// A voxel that is not a number would spread over every ray through it.
     #[error("volume: expected finite values, found {found} at voxel {voxel:?}")]
     VoxelNotFinite {

@@ -34,6 +34,7 @@
 //! ```
 
 pub mod backproject;
+mod cone_beam;
 mod error;
 mod fdk;
 mod field_of_view;
@@ -53,6 +54,7 @@ mod view_filter;
 pub mod virtual_detector;
 
 pub use backproject::{Backend, Isa};
+pub use cone_beam::{ConeBeamArtefact, subtract_cone_beam_artefact};
 pub use error::ReconstructError;
 pub use fdk::{Fdk, Observer, Silent, ViewInput, reconstruct_stack};
 pub use orbit::Orbit;

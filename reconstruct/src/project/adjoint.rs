@@ -69,6 +69,9 @@ impl Sink {
     }
 }
 
+/// Rays and their values, scaled by the path between slices.
+type ScaledGroup = (Group, [f32; LANES]);
+
 /// A view whose values are scaled by each ray's path between slices.
 struct Prepared {
     /// Lines through the same columns, with their values in `values` at `index * stride + MARGIN`.
@@ -76,7 +79,7 @@ struct Prepared {
     values: Vec<f32>,
     stride: usize,
     /// Everything else.
-    groups: Vec<(Group, [f32; LANES])>,
+    groups: Vec<ScaledGroup>,
 }
 
 impl Prepared {
@@ -84,7 +87,7 @@ impl Prepared {
         let [count, length] = image.rays.shape(image.region);
         let stride = length + 2 * MARGIN;
         let mut values = vec![0.0; count * stride];
-        let lines: Vec<(Option<AlignedLine>, Vec<(Group, [f32; LANES])>)> = values
+        let lines: Vec<(Option<AlignedLine>, Vec<ScaledGroup>)> = values
             .par_chunks_mut(stride)
             .enumerate()
             .map(|(index, scaled)| {
@@ -166,12 +169,7 @@ impl Prepared {
     }
 }
 
-fn scaled_groups(
-    grid: &ColumnGrid,
-    image: &Lines<'_>,
-    index: usize,
-    line: &[f32],
-) -> Vec<(Group, [f32; LANES])> {
+fn scaled_groups(grid: &ColumnGrid, image: &Lines<'_>, index: usize, line: &[f32]) -> Vec<ScaledGroup> {
     let mut groups = Vec::new();
     push_line(grid, &image.rays, image.region, index, &mut groups);
     let scaled = |group: Group| {

@@ -19,11 +19,11 @@ pub struct ColumnGrid {
     /// The grid that the columns belong to.
     pub grid: VolumeGrid,
     /// Index axis of the grid for slow, fast and along.
-    pub(super) axes: [usize; 3],
+    pub(crate) axes: [usize; 3],
     /// Voxels along slow, fast and along.
-    pub(super) counts: [usize; 3],
+    pub(crate) counts: [usize; 3],
     /// Floats from one column to the next along slow and along fast.
-    pub(super) strides: [usize; 2],
+    pub(crate) strides: [usize; 2],
 }
 
 impl ColumnGrid {
@@ -50,7 +50,7 @@ impl ColumnGrid {
     /// Where voxel `along` of a column lies; any of the three may be one beyond the volume, `along` up to
     /// [`PADDING`].
     #[inline(always)]
-    pub(super) fn offset(&self, slow: isize, fast: isize, along: isize) -> usize {
+    pub(crate) fn offset(&self, slow: isize, fast: isize, along: isize) -> usize {
         ((slow + 1) * self.strides[0] as isize
             + (fast + 1) * self.strides[1] as isize
             + along
@@ -65,6 +65,11 @@ impl ColumnGrid {
             permuted.set_column(to, &from_voxel.column(from));
         }
         permuted
+    }
+
+    /// Unit vector along the columns.
+    pub fn column_direction(&self) -> Vector3<f64> {
+        self.grid.direction.column(self.axes[2]).into_owned()
     }
 
     /// A volume of zeros.
@@ -130,7 +135,7 @@ impl ColumnGrid {
 /// Voxel values in the order of a [`ColumnGrid`]; the border stays zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnVolume {
-    pub(super) values: Vec<f32>,
+    pub(crate) values: Vec<f32>,
 }
 
 impl ColumnVolume {

@@ -109,6 +109,11 @@ impl Projector {
         &self.grid
     }
 
+    /// The instructions that are used.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Stores `values[z, y, x]` for casting.
     ///
     /// # Errors

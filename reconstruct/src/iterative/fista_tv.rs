@@ -1,0 +1,192 @@
+//! Weighted least squares with total variation, by ordered subsets with momentum.
+//!
+//! Minimises `½ Σ w (p - A x)² + β TV(x)`, `x ≥ 0`: FISTA (Beck and Teboulle, SIAM J. Imaging Sci. 2(1), 2009) with a
+//! diagonal metric `D = Aᵀ(w A 1)`, which majorises the data term, and the gradient of one subset standing for that of
+//! all (Kim, Ramani and Fessler, IEEE Trans. Med. Imaging 34(1), 2015). Momentum starts anew whenever a pass leaves a
+//! larger residual than the one before.
+
+use super::estimate::Estimate;
+use super::preconditioner::{RayValue, inverse};
+use super::subsets::ordered;
+use super::system::System;
+use super::total_variation::{Smoothing, TotalVariation};
+use super::{Algorithm, IterationReport, Progress};
+use crate::error::ReconstructError;
+
+/// The metric of smoothing stays below this many times its middle value, where little is known of a voxel.
+const MAX_METRIC: f32 = 4.0;
+
+/// What may be chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FistaTvOptions {
+    /// Views of a subset.
+    pub subset_views: usize,
+    /// How much is smoothed, 1/mm: about the contrast that noise may have and still be taken away. 2e-5 is 1 HU.
+    pub smoothing_per_mm: f64,
+    /// Dual steps of smoothing after each subset.
+    pub smoothing_steps: usize,
+    /// Share of the full step, up to 1; smaller steps forgive subsets that differ much.
+    pub step: f64,
+}
+
+impl Default for FistaTvOptions {
+    fn default() -> Self {
+        Self { subset_views: 20, smoothing_per_mm: 1e-4, smoothing_steps: 4, step: 1.0 }
+    }
+}
+
+/// The method with its state.
+pub struct FistaTv<'s, 'd> {
+    system: &'s System<'d>,
+    options: FistaTvOptions,
+    subsets: Vec<Vec<usize>>,
+    inverse: Estimate,
+    /// The inverse relative to its middle value.
+    metric: Estimate,
+    metric_max: f32,
+    variation: TotalVariation,
+    estimate: Estimate,
+    /// The estimate with momentum.
+    ahead: Estimate,
+    scratch: Estimate,
+    momentum: f64,
+    last_residual: f64,
+    images: Vec<Vec<f32>>,
+    iteration: usize,
+    total_weight: f64,
+}
+
+impl<'s, 'd> FistaTv<'s, 'd> {
+    /// Starts from `start`.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(
+        system: &'s System<'d>,
+        start: Estimate,
+        options: FistaTvOptions,
+    ) -> Result<Self, ReconstructError> {
+        check(&options)?;
+        let subsets = ordered(system.view_count(), system.view_count().div_ceil(options.subset_views));
+        let largest = subsets.iter().map(Vec::len).max().unwrap_or(0);
+        let inverse = inverse(system, RayValue::WeightTimesPath)?;
+        let middle = middle_value(&inverse.fields[0].values);
+        let mut metric = inverse.clone();
+        metric.zip(&inverse, |own, inverse| *own = (inverse / middle).min(MAX_METRIC));
+        let metric_max = metric.fields[0].values.iter().copied().fold(0.0, f32::max);
+        Ok(Self {
+            variation: TotalVariation::new(system.projectors()[0].column_grid()),
+            ahead: start.clone(),
+            scratch: system.zero_estimate(),
+            estimate: start,
+            inverse,
+            metric,
+            metric_max,
+            momentum: 1.0,
+            last_residual: f64::INFINITY,
+            images: vec![vec![0.0; system.region().pixel_count()]; largest],
+            subsets,
+            options,
+            iteration: 0,
+            total_weight: system.total_weight(),
+            system,
+        })
+    }
+
+    fn correct(&mut self, subset: &[usize]) -> f64 {
+        let system = self.system;
+        let mut squares = 0.0;
+        for (view, image) in subset.iter().zip(&mut self.images) {
+            squares += system.residual(&self.ahead, *view, image);
+            system.weigh(*view, image);
+        }
+        self.scratch.zero();
+        system.add_back(subset, &self.images[..subset.len()], &mut self.scratch);
+        // From here on `scratch` is the point that is smoothed.
+        let factor = (self.options.step * system.view_count() as f64 / subset.len() as f64) as f32;
+        self.scratch.zip_two(&self.ahead, &self.inverse, |value, ahead, inverse| {
+            *value = ahead + factor * inverse * *value;
+        });
+        let next = (1.0 + (1.0 + 4.0 * self.momentum * self.momentum).sqrt()) / 2.0;
+        let push = ((self.momentum - 1.0) / next) as f32;
+        self.momentum = next;
+        let lowest = if system.is_non_negative { 0.0 } else { f32::NEG_INFINITY };
+        // `ahead` takes the smoothed point, then becomes that plus momentum while the estimate becomes the point.
+        let smoothing = Smoothing {
+            strength: (self.options.smoothing_per_mm * self.options.step) as f32,
+            metric: &self.metric.fields[0],
+            metric_max: self.metric_max,
+            lowest,
+            steps: self.options.smoothing_steps,
+        };
+        self.variation.smooth(&self.scratch.fields[0], &smoothing, &mut self.ahead.fields[0]);
+        if let ([_, around], [_, ahead]) = (&self.scratch.fields[..], &mut self.ahead.fields[..]) {
+            ahead.values.copy_from_slice(&around.values);
+        }
+        self.scratch.zip_two(&self.ahead, &self.estimate, |value, point, before| {
+            let point = point.max(lowest);
+            *value = point + push * (point - before);
+        });
+        self.estimate.zip(&self.ahead, |own, point| *own = point.max(lowest));
+        std::mem::swap(&mut self.ahead, &mut self.scratch);
+        squares
+    }
+}
+
+fn check(options: &FistaTvOptions) -> Result<(), ReconstructError> {
+    let bad = |option, expected: &str, found: f64| {
+        Err(ReconstructError::BadOption { option, expected: expected.into(), found: found.to_string() })
+    };
+    if options.subset_views == 0 {
+        return bad("views of a subset", "at least 1", 0.0);
+    }
+    if !(options.smoothing_per_mm >= 0.0 && options.smoothing_per_mm.is_finite()) {
+        return bad("smoothing", "at least 0 per mm", options.smoothing_per_mm);
+    }
+    if !(options.step > 0.0 && options.step <= 1.0) {
+        return bad("step", "above 0 up to 1", options.step);
+    }
+    Ok(())
+}
+
+/// Median of the positive values, from at most a few hundred thousand of them.
+fn middle_value(values: &[f32]) -> f32 {
+    let stride = values.len().div_ceil(1 << 18);
+    let mut some: Vec<f32> = values.iter().copied().filter(|value| *value > 0.0).step_by(stride).collect();
+    if some.is_empty() {
+        return 1.0;
+    }
+    let middle = some.len() / 2;
+    *some.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+impl Algorithm for FistaTv<'_, '_> {
+    fn name(&self) -> &'static str {
+        "fista-tv"
+    }
+
+    fn pass(&mut self, go_on: &mut dyn FnMut(Progress) -> bool) -> Result<IterationReport, ReconstructError> {
+        let before = self.estimate.clone();
+        let (mut squares, mut views_done) = (0.0, 0);
+        for subset in self.subsets.clone() {
+            let progress =
+                Progress { iteration: self.iteration, views_done, views: self.system.view_count() };
+            if !go_on(progress) {
+                return Err(ReconstructError::Cancelled);
+            }
+            squares += self.correct(&subset);
+            views_done += subset.len();
+        }
+        self.iteration += 1;
+        if squares > self.last_residual {
+            self.momentum = 1.0;
+            self.ahead.zip(&self.estimate, |ahead, own| *ahead = own);
+        }
+        self.last_residual = squares;
+        IterationReport::of(self.iteration, squares / self.total_weight, &self.estimate, &before)
+    }
+
+    fn estimate(&self) -> &Estimate {
+        &self.estimate
+    }
+}
