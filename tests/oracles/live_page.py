@@ -1,0 +1,146 @@
+"""Drives the daemon's live page in Debian's Chromium and prints what it showed.
+
+live_page.py URL FIFO COLUMNS ROWS PID PICTURES
+The daemon has three streams: `carm` (can spin), `grabber` (frames that this script writes into FIFO) and `old` (a
+recording that has ended). At the end PID, the daemon, is killed.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+url, fifo, columns, rows, pid, pictures = sys.argv[1:]
+columns, rows, pictures = int(columns), int(rows), Path(pictures)
+pictures.mkdir(parents=True, exist_ok=True)
+
+
+class Grabber(threading.Thread):
+    """Writes frames at 25 a second: a ramp along the columns, brighter from row to row."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.pipe = os.open(fifo, os.O_RDWR)
+        counts = [1000 + 40 * u + 10 * v for v in range(rows) for u in range(columns)]
+        self.frame = struct.pack(f"<{len(counts)}H", *counts)
+        self.runs = threading.Event()
+        self.runs.set()
+
+    def run(self):
+        while True:
+            self.runs.wait()
+            left = memoryview(self.frame)
+            while left:
+                left = left[os.write(self.pipe, left) :]
+            time.sleep(0.04)
+
+
+grabber = Grabber()
+grabber.start()
+seen = {}
+with sync_playwright() as playwright:
+    browser = playwright.chromium.launch(
+        executable_path="/usr/bin/chromium",
+        args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+    )
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    errors, foreign = [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith((url, "data:")) else foreign.append(request.url))
+    page.goto(url)
+
+    def wait_for_state(text):
+        page.wait_for_function(
+            "text => document.getElementById('state-name').textContent === text", arg=text, timeout=20_000
+        )
+
+    def number(identifier):
+        return page.locator(f"#{identifier}").text_content()
+
+    def choose(stream):
+        page.select_option("#stream", stream)
+
+    # The virtual C-arm: live, a spin from arming to its end, its recording in the list.
+    page.wait_for_selector("#stream option[value=carm]", state="attached")
+    choose("carm")
+    wait_for_state("LIVE")
+    page.wait_for_function("Number(document.querySelector('[data-count=shown]').textContent.replace(/,/g, '')) > 5")
+    page.screenshot(path=pictures / "live.png")
+    page.click("#spin-arm")
+    page.wait_for_function("document.getElementById('spin-state').textContent === 'armed'", timeout=20_000)
+    page.click("#spin-start")
+    page.wait_for_function("document.getElementById('spin-state').textContent === 'rotating'", timeout=20_000)
+    page.wait_for_function("document.getElementById('spin-progress').value > 0.3", timeout=20_000)
+    page.screenshot(path=pictures / "spin.png")
+    page.wait_for_function("document.getElementById('spin-state').textContent === 'complete'", timeout=20_000)
+    seen["spin"] = number("spin-detail")
+    page.wait_for_function("document.getElementById('runs').textContent.includes('-spin')", timeout=20_000)
+
+    # The grabber: the picture is what was sent, black to white by the window; recording; stall and return.
+    choose("grabber")
+    wait_for_state("LIVE")
+    page.wait_for_function("window.isocenterView.image && window.isocenterView.image.columns === %d" % columns)
+    sent = struct.unpack(f"<{columns * rows}H", grabber.frame)
+    seen["counts_equal"] = page.evaluate("Array.from(window.isocenterView.image.counts)") == list(sent)
+    page.fill("#low", "1000")
+    page.fill("#high", "2000")
+    page.wait_for_timeout(300)
+    pixels = page.evaluate(
+        """() => { const gl = window.isocenterView.screen.gl, [w, h] = [gl.drawingBufferWidth, gl.drawingBufferHeight];
+        const bytes = new Uint8Array(4 * w * h); gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
+        return Array.from(bytes).filter((_, i) => i % 4 === 0); }"""
+    )
+    # WebGL counts rows from below.
+    expected = [
+        min(max((sent[(rows - 1 - v) * columns + u] - 1000) / 1000, 0), 1) * 255
+        for v in range(rows)
+        for u in range(columns)
+    ]
+    seen["worst_grey"] = max(abs(a - b) for a, b in zip(pixels, expected))
+    page.click("#window-auto")
+    page.click("#record-start")
+    page.wait_for_function("document.getElementById('recording').dataset.state === 'on'")
+    page.wait_for_function("Number(document.querySelector('[data-count=recorded]').textContent.replace(/,/g, '')) > 10")
+    page.screenshot(path=pictures / "recording.png")
+    page.click("#record-stop")
+    page.wait_for_function("document.getElementById('recording').dataset.state === 'off'")
+    grabber.runs.clear()
+    silent = time.monotonic()
+    wait_for_state("STALLED")
+    seen["stalled_after_s"] = time.monotonic() - silent
+    page.wait_for_timeout(600)
+    page.screenshot(path=pictures / "stalled.png")
+    grabber.runs.set()
+    wait_for_state("LIVE")
+
+    # The ended recording: its last image, said to be that.
+    choose("old")
+    wait_for_state("LAST IMAGE")
+    page.screenshot(path=pictures / "last-image.png")
+
+    # Latency and rate in the browser, on the stream that never pauses.
+    choose("carm")
+    wait_for_state("LIVE")
+    page.wait_for_timeout(2500)
+    seen["rate"], seen["latency"] = number("rate"), number("latency")
+    drawn = page.evaluate("window.isocenterView.drawn")
+    page.wait_for_timeout(2000)
+    seen["drawn_per_s"] = (page.evaluate("window.isocenterView.drawn") - drawn) / 2
+
+    os.kill(int(pid), signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for_state("NO CONNECTION")
+    seen["disconnected_after_s"] = time.monotonic() - killed
+    page.screenshot(path=pictures / "disconnected.png")
+    # The browser itself tells of requests that the killed daemon did not answer.
+    seen["errors"] = [error for error in errors if "ERR_CONNECTION_REFUSED" not in error and "ERR_" not in error]
+    seen["foreign_requests"] = foreign
+    browser.close()
+print(json.dumps(seen))
