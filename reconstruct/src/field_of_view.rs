@@ -14,7 +14,7 @@ const VIEWS_ASKED: usize = 64;
 ///
 /// An offset detector's narrow side counts as seen where the conjugate ray is measured.
 pub(crate) fn field_of_view(plan: &FdkPlan) -> Array3<u8> {
-    let views = plan.scan.views();
+    let views = plan.given_scan.views();
     let stride = views.len().div_ceil(VIEWS_ASKED);
     let last = views.len() - 1;
     let asked: Vec<Seen> = (0..views.len())
