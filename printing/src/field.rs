@@ -1,7 +1,7 @@
 //! A continuous field whose zero is the surface.
 
 use crate::error::PrintingError;
-use carm::VolumeGrid;
+use carm::{TriangleMesh, VolumeGrid};
 use nalgebra::{Point3, Vector3};
 use ndarray::Array3;
 use rayon::prelude::*;
@@ -62,6 +62,31 @@ impl Field {
             }
         }
         sides
+    }
+
+    /// The shape at another size, about the origin: a test print. Walls shrink with it; give them their minimum after.
+    ///
+    /// # Errors
+    /// `Parameter` for a factor that is not positive.
+    pub fn scaled(&self, factor: f64) -> Result<Self, PrintingError> {
+        if !(factor > 0.0 && factor.is_finite()) {
+            return Err(PrintingError::Parameter {
+                what: "scale",
+                expected: "more than zero",
+                found: factor,
+            });
+        }
+        let grid = VolumeGrid {
+            spacing_mm: self.grid.spacing_mm.map(|spacing| spacing * factor),
+            origin: self.grid.origin * factor,
+            ..self.grid
+        };
+        Ok(Self { grid, values: self.values.mapv(|value| value * factor as f32) })
+    }
+
+    /// This field's value at every vertex of a mesh: of a field of confidence, the surface's confidence.
+    pub fn at_vertices(&self, mesh: &TriangleMesh) -> Vec<f32> {
+        mesh.vertices_mm.par_iter().map(|&p| self.at(&Point3::from(p.map(f64::from))) as f32).collect()
     }
 
     /// Number of samples inside.

@@ -48,6 +48,10 @@ pub fn nearest_on_triangle(p: &Vector3<f64>, [a, b, c]: &[Vector3<f64>; 3]) -> V
         return b + (c - b) * (along / (along + back));
     }
     let whole = va + vb + vc;
+    if whole <= 0.0 {
+        // One point, or one line whose ends were not nearest.
+        return *a;
+    }
     a + ab * (vb / whole) + ac * (vc / whole)
 }
 

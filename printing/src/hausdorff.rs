@@ -105,6 +105,14 @@ impl<'a> NearestSurface<'a> {
         found.map(|(triangle, squared)| (triangle, squared.sqrt()))
     }
 
+    /// The nearest point of the surface no farther away than a distance, and its distance, mm.
+    pub(crate) fn nearest_point(&self, point: &Vector3<f64>, most_mm: f64) -> Option<(Vector3<f64>, f64)> {
+        self.nearest_within(point, most_mm).map(|(triangle, distance)| {
+            let t = corners(self.mesh, &self.mesh.triangles[triangle as usize]).map(vector);
+            (nearest_on_triangle(point, &t), distance)
+        })
+    }
+
     fn distance_squared(&self, point: &Vector3<f64>, triangle: u32) -> f64 {
         let t = corners(self.mesh, &self.mesh.triangles[triangle as usize]).map(vector);
         (nearest_on_triangle(point, &t) - point).norm_squared()
