@@ -12,6 +12,7 @@
 //!
 //! Projection and back-projection are [`crate::project::Projector`]'s, the exact transpose of each other.
 
+mod aligned_scan;
 mod cgls;
 mod estimate;
 mod fista_tv;
@@ -22,11 +23,12 @@ mod subsets;
 mod system;
 #[cfg(test)]
 mod tests;
-mod total_variation;
+pub(crate) mod total_variation;
 mod weights;
 
 use crate::error::ReconstructError;
 
+pub use aligned_scan::AlignedScan;
 pub use cgls::Cgls;
 pub use estimate::Estimate;
 pub use fista_tv::{FistaTv, FistaTvOptions};

@@ -96,23 +96,38 @@ pub(super) fn paths_mm(system: &System<'_>, view: usize, region: DetectorRegion)
     let view = &system.data().geometry.views()[view];
     let source = grid.voxel(&view.source_position());
     let ahead = |u: f64, v: f64| grid.voxel(&(view.source_position() + view.ray(u, v)));
-    // Voxel coordinates are linear in the pixel.
-    let origin = ahead(0.0, 0.0);
-    let [step_u, step_v] = [ahead(1.0, 0.0), ahead(0.0, 1.0)];
+    // Voxel coordinates, and the ray in mm, are linear in the pixel.
+    let [origin, step_u, step_v] = [ahead(0.0, 0.0), ahead(1.0, 0.0), ahead(0.0, 1.0)];
+    let [mm, mm_u] = [view.ray(0.0, 0.0), view.ray(1.0, 0.0) - view.ray(0.0, 0.0)];
+    let mm_v = view.ray(0.0, 1.0) - mm;
+    let faces: [[f32; 2]; 3] = std::array::from_fn(|axis| {
+        [-0.5, grid.shape[axis] as f64 - 0.5].map(|face| (face - source[axis]) as f32)
+    });
     let mut paths = vec![0.0; region.pixel_count()];
     paths.par_chunks_mut(region.nu).enumerate().for_each(|(row, paths)| {
+        let [first, v] = region.pixel(0, row);
+        let slope: [f32; 3] = std::array::from_fn(|axis| {
+            (origin[axis] - source[axis]
+                + first * (step_u[axis] - origin[axis])
+                + v * (step_v[axis] - origin[axis])) as f32
+        });
+        let step: [f32; 3] =
+            std::array::from_fn(|axis| ((step_u[axis] - origin[axis]) * region.step as f64) as f32);
+        let start_mm = mm + mm_u * first + mm_v * v;
+        let step_mm = mm_u * region.step as f64;
+        let length = [start_mm.norm_squared(), 2.0 * start_mm.dot(&step_mm), step_mm.norm_squared()]
+            .map(|part| part as f32);
         for (column, path) in paths.iter_mut().enumerate() {
-            let [u, v] = region.pixel(column, row);
-            let mut inside = [0.0, f64::INFINITY];
+            let column = column as f32;
+            let (mut near, mut far) = (0.0_f32, f32::MAX);
             for axis in 0..3 {
-                let slope = origin[axis] - source[axis]
-                    + u * (step_u[axis] - origin[axis])
-                    + v * (step_v[axis] - origin[axis]);
-                let slope = if slope.abs() < 1e-12 { 1e-12 } else { slope };
-                let ends = [-0.5, grid.shape[axis] as f64 - 0.5].map(|face| (face - source[axis]) / slope);
-                inside = [inside[0].max(ends[0].min(ends[1])), inside[1].min(ends[0].max(ends[1]))];
+                let slope = slope[axis] + column * step[axis];
+                let inverse = 1.0 / if slope.abs() < 1e-12 { 1e-12 } else { slope };
+                let [a, b] = [faces[axis][0] * inverse, faces[axis][1] * inverse];
+                near = near.max(a.min(b));
+                far = far.min(a.max(b));
             }
-            *path = ((inside[1] - inside[0]).max(0.0) * view.ray(u, v).norm()) as f32;
+            *path = (far - near).max(0.0) * (length[0] + column * (length[1] + column * length[2])).sqrt();
         }
     });
     paths

@@ -12,33 +12,33 @@ use rayon::prelude::*;
 const DIFFERENCE_NORM_SQUARED: f32 = 12.0;
 
 /// Makes volumes smoother and keeps the dual of the last call.
-pub(super) struct TotalVariation {
+pub(crate) struct TotalVariation {
     grid: ColumnGrid,
     /// Dual along slow, fast and columns; at most one long at each voxel.
     dual: [ColumnVolume; 3],
 }
 
 /// What is asked of the nearest volume.
-pub(super) struct Smoothing<'a> {
+pub(crate) struct Smoothing<'a> {
     /// Strength per voxel: `strength × metric`; zero leaves a voxel as it is.
-    pub(super) strength: f32,
+    pub(crate) strength: f32,
     /// Not negative.
-    pub(super) metric: &'a ColumnVolume,
+    pub(crate) metric: &'a ColumnVolume,
     /// Largest value of `metric`.
-    pub(super) metric_max: f32,
+    pub(crate) metric_max: f32,
     /// Smallest value allowed.
-    pub(super) lowest: f32,
+    pub(crate) lowest: f32,
     /// Dual steps.
-    pub(super) steps: usize,
+    pub(crate) steps: usize,
 }
 
 impl TotalVariation {
-    pub(super) fn new(grid: &ColumnGrid) -> Self {
+    pub(crate) fn new(grid: &ColumnGrid) -> Self {
         Self { grid: grid.clone(), dual: [grid.zeros(), grid.zeros(), grid.zeros()] }
     }
 
     /// Minimises `Σ (x - u)² / (2 metric) + strength TV(x)` over `x ≥ lowest` into `x`, starting from the last dual.
-    pub(super) fn smooth(&mut self, u: &ColumnVolume, smoothing: &Smoothing<'_>, x: &mut ColumnVolume) {
+    pub(crate) fn smooth(&mut self, u: &ColumnVolume, smoothing: &Smoothing<'_>, x: &mut ColumnVolume) {
         let scale = smoothing.strength * smoothing.metric_max;
         if scale > 0.0 {
             for _ in 0..smoothing.steps {

@@ -5,9 +5,10 @@
 //! first brought onto voxels along the columns and then shared between the two; other rays give to four voxels at a
 //! time.
 
+use super::aligned::AlignedLine;
 use super::columns::{ColumnGrid, ColumnVolume, PADDING};
 use super::forward::{Corners, column_offset, push_line};
-use super::rays::{AlignedLine, Group, ViewRays};
+use super::rays::{Group, ViewRays};
 use super::{DetectorRegion, LANES, adjoint_avx2};
 use crate::backproject::Isa;
 use rayon::prelude::*;

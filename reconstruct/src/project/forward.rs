@@ -1,8 +1,9 @@
 //! Casts the rays of a view: blocks of detector lines go to threads, and within a block slices are taken in runs, so
 //! that the columns that neighbouring lines share stay in the cache.
 
+use super::aligned::AlignedLine;
 use super::columns::{ColumnGrid, ColumnVolume, PADDING};
-use super::rays::{Group, Reading, ViewRays, push_groups};
+use super::rays::{Group, Main, Reading, ViewRays, push_groups};
 use super::{DetectorRegion, LANES, forward_avx2};
 use crate::backproject::Isa;
 use rayon::prelude::*;
@@ -64,6 +65,9 @@ pub(super) fn push_line(
     line: usize,
     groups: &mut Vec<Group>,
 ) {
+    if let Some(aligned) = AlignedLine::new(grid, view, region, line) {
+        return aligned.push_groups(grid, view, region, line, groups);
+    }
     let start = groups.len();
     for first in (0..view.shape(region)[1]).step_by(LANES) {
         push_groups(grid, view, region, line, first, groups);
@@ -173,32 +177,43 @@ impl Corners {
         let along_main = slice as f32;
         let across = along_main * group.across_step[lane] + group.across[lane];
         let along = along_main * group.along_step[lane] + group.along[lane];
-        let [a, b] = group.main.others();
-        let is_near = |place: f32, axis: usize| place > -1.0 && place < grid.counts[axis] as f32;
-        if !(is_near(across, a) && is_near(along, b)) {
+        Self::at(grid, group.main, slice, [f64::from(across), f64::from(along)])
+    }
+
+    /// The same for a place along the two axes of the slices.
+    #[inline(always)]
+    pub(super) fn at(grid: &ColumnGrid, main: Main, slice: u32, place: [f64; 2]) -> Option<Self> {
+        let [a, b] = main.others();
+        let is_near = |place: f64, axis: usize| place > -1.0 && place < grid.counts[axis] as f64;
+        if !(is_near(place[0], a) && is_near(place[1], b)) {
             return None;
         }
         let strides = [grid.strides[0], grid.strides[1], 1];
-        let whole = [across.floor(), along.floor()];
+        let whole = place.map(f64::floor);
         let base = PADDING as isize + (grid.strides[0] + grid.strides[1]) as isize;
         let offset = base
-            + slice as isize * strides[group.main.axis] as isize
+            + slice as isize * strides[main.axis] as isize
             + whole[0] as isize * strides[a] as isize
             + whole[1] as isize * strides[b] as isize;
-        let inside = |whole: f32, axis: usize| [whole >= 0.0, whole + 1.0 < grid.counts[axis] as f32];
+        let inside = |whole: f64, axis: usize| [whole >= 0.0, whole + 1.0 < grid.counts[axis] as f64];
         Some(Self {
             inside: [inside(whole[0], a), inside(whole[1], b)],
             offset: offset as usize,
             strides: [strides[a], strides[b]],
-            shares: [across - whole[0], along - whole[1]],
+            shares: [(place[0] - whole[0]) as f32, (place[1] - whole[1]) as f32],
         })
     }
 
     #[inline(always)]
     pub(super) fn sample(&self, values: &[f32]) -> f32 {
-        let Self { offset, strides: [a, b], shares, .. } = *self;
-        let near = values[offset] + shares[1] * (values[offset + b] - values[offset]);
-        let far = values[offset + a] + shares[1] * (values[offset + a + b] - values[offset + a]);
-        near + shares[0] * (far - near)
+        let [near, far] = self.values(values).map(|[low, high]| low + self.shares[1] * (high - low));
+        near + self.shares[0] * (far - near)
+    }
+
+    /// Near and far along the first axis, in each near and far along the second.
+    #[inline(always)]
+    pub(super) fn values(&self, values: &[f32]) -> [[f32; 2]; 2] {
+        let Self { offset, strides: [a, b], .. } = *self;
+        [[values[offset], values[offset + b]], [values[offset + a], values[offset + a + b]]]
     }
 }

@@ -12,9 +12,11 @@
 
 mod adjoint;
 mod adjoint_avx2;
+mod aligned;
 mod columns;
 mod forward;
 mod forward_avx2;
+pub mod pose;
 mod rays;
 pub mod reference;
 pub mod siddon;

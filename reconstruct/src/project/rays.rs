@@ -1,6 +1,5 @@
 //! The rays of a view in the index space of a column grid, eight neighbours at a time.
 
-use super::adjoint::Cut;
 use super::columns::{ColumnGrid, PADDING};
 use super::{DetectorRegion, LANES};
 use carm::ProjectionMatrix;
@@ -8,17 +7,15 @@ use nalgebra::Matrix3;
 use std::ops::Range;
 
 /// How far samples may reach beyond a column before they are read one by one.
-const REACH: f64 = 20.0;
+pub(super) const REACH: f64 = 20.0;
 /// Rows that one window of eight samples holds.
-const NARROW_SPAN: f64 = 6.98;
+pub(super) const NARROW_SPAN: f64 = 6.98;
 /// Rows that a window of sixteen samples holds.
-const WIDE_SPAN: f64 = 14.98;
+pub(super) const WIDE_SPAN: f64 = 14.98;
 /// Columns that neighbouring rays may spread over before they are read one by one.
 const MAX_ACROSS_SPAN: f64 = 5.0;
 /// Spread, in voxels, below which rays count as running through the same columns: the rounding of `f32`.
-const ALIGNED_SPAN: f64 = 3e-5;
-/// Relative difference below which rays advance equally along the main axis.
-const EQUAL_DEPTH: f64 = 1e-9;
+pub(super) const ALIGNED_SPAN: f64 = 3e-5;
 const _: () = assert!(PADDING as f64 >= REACH + 1.0, "windows start inside the border");
 
 /// Detector direction in which neighbouring rays are taken together.
@@ -74,7 +71,7 @@ impl ViewRays {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Main {
     pub(super) axis: usize,
-    is_negative: bool,
+    pub(super) is_negative: bool,
 }
 
 impl Main {
@@ -149,7 +146,7 @@ impl JosephRay {
     }
 
     /// Slices at which the ray is in the volume or less than a voxel beyond.
-    fn slices(&self, counts: &[usize; 3], source: &[f64; 3]) -> [f64; 2] {
+    pub(super) fn slices(&self, counts: &[usize; 3], source: &[f64; 3]) -> [f64; 2] {
         let others = self.main.others();
         // In front of the source.
         let start = source[self.main.axis];
@@ -164,7 +161,7 @@ impl JosephRay {
         range
     }
 
-    fn at(&self, slice: f64) -> [f64; 2] {
+    pub(super) fn at(&self, slice: f64) -> [f64; 2] {
         [self.start[0] + slice * self.step[0], self.start[1] + slice * self.step[1]]
     }
 }
@@ -270,103 +267,6 @@ impl Group {
         {
             (self.across, self.across_step) = (neighbour.across, neighbour.across_step);
         }
-    }
-}
-
-/// A line of rays that all run through the same columns: at slice `k` and `depth = (k - source) / ray` along the main
-/// axis, ray `l` is at `source + depth (first + l step)` along the columns.
-#[derive(Clone, Debug)]
-pub(super) struct AlignedLine {
-    pub(super) main: Main,
-    /// Source along main, across and columns.
-    source: [f64; 3],
-    /// The same components of the line's first ray; `step` is never negative.
-    ray: [f64; 3],
-    step: f64,
-    /// Rays are in the opposite order.
-    is_reversed: bool,
-}
-
-impl AlignedLine {
-    /// None when the rays of the line spread over columns, or are steepest along them.
-    pub(super) fn new(
-        grid: &ColumnGrid,
-        view: &ViewRays,
-        region: DetectorRegion,
-        line: usize,
-    ) -> Option<Self> {
-        let [_, length] = view.shape(region);
-        let ends = [0, length - 1].map(|lane| {
-            let [u, v] = view.pixel(region, line, lane);
-            let ray: [f64; 3] = (view.from_pixel * nalgebra::Vector3::new(u, v, 1.0)).into();
-            (ray, JosephRay::new(&view.source, &ray, 1.0))
-        });
-        let main = ends[0].1.main;
-        let slices = [0.0, grid.counts[main.axis] as f64];
-        let spread = slices.map(|slice| (ends[0].1.at(slice)[0] - ends[1].1.at(slice)[0]).abs());
-        if ends[1].1.main != main || main.axis == 2 || spread[0].max(spread[1]) > ALIGNED_SPAN {
-            return None;
-        }
-        // All rays must reach a slice at one depth, too.
-        let advance = ends.each_ref().map(|(ray, _)| ray[main.axis]);
-        if (advance[0] - advance[1]).abs() > EQUAL_DEPTH * advance[0].abs() {
-            return None;
-        }
-        let order = [main.axis, main.others()[0], 2];
-        let is_reversed = ends[1].0[2] < ends[0].0[2];
-        let ray = ends[usize::from(is_reversed)].0;
-        let step = (ends[1].0[2] - ends[0].0[2]).abs() / (length as f64 - 1.0).max(1.0);
-        let pick = |vector: &[f64; 3]| order.map(|axis| vector[axis]);
-        Some(Self { main, source: pick(&view.source), ray: pick(&ray), step, is_reversed })
-    }
-
-    /// Copies a line's values, in the order of this line and times each ray's path between slices, mm.
-    pub(super) fn scale(
-        &self,
-        view: &ViewRays,
-        region: DetectorRegion,
-        line: usize,
-        values: &[f32],
-        scaled: &mut [f32],
-    ) {
-        let mm_from = &view.mm_from_pixel;
-        let inverse = 1.0 / self.ray[0].abs();
-        for (lane, value) in values.iter().enumerate() {
-            let [u, v] = view.pixel(region, line, lane);
-            let mm: [f64; 3] = std::array::from_fn(|axis| {
-                mm_from[(axis, 0)] * u + mm_from[(axis, 1)] * v + mm_from[(axis, 2)]
-            });
-            let step_mm = (mm[0] * mm[0] + mm[1] * mm[1] + mm[2] * mm[2]).sqrt() * inverse;
-            let to = if self.is_reversed { values.len() - 1 - lane } else { lane };
-            scaled[to] = step_mm as f32 * value;
-        }
-    }
-
-    /// Where `length` rays of the line meet a slice; none where they miss the volume or lie behind the source.
-    pub(super) fn cut(&self, grid: &ColumnGrid, slice: usize, length: usize) -> Option<Cut> {
-        let depth = (slice as f64 - self.source[0]) / self.ray[0];
-        let across = self.source[1] + depth * self.ray[1];
-        let count = grid.counts[self.main.others()[0]] as f64;
-        if depth < 0.0 || !(across > -1.0 && across < count) {
-            return None;
-        }
-        let start = self.source[2] + depth * self.ray[2];
-        // A slice through the source, or a single ray, has all values in one place.
-        let step = (depth * self.step).max(1e-9);
-        let column_count = grid.counts[2] as f64;
-        let low = (start.floor()).clamp(0.0, column_count);
-        let high = ((start + step * (length as f64 - 1.0)).floor() + 2.0).clamp(0.0, column_count);
-        if low >= high {
-            return None;
-        }
-        let column = across.floor();
-        Some(Cut {
-            start,
-            step,
-            column: column as isize,
-            share: (across - column) as f32,
-            voxels: low as usize..high as usize,
-        })
     }
 }
 

@@ -385,3 +385,77 @@ fn adjoint_refuses_what_is_not_an_image() {
     let error = projector.back(&[ViewImage { view: &case.view, region, values: &values }]).unwrap_err();
     assert!(matches!(error, ReconstructError::NotFinite { view: 0, u: 2, v: 1, .. }), "{error}");
 }
+
+/// Smooth enough that central differences over a small step see no kinks of the interpolation worth telling.
+fn blobs(grid: &VolumeGrid) -> Array3<f32> {
+    let [nx, ny, nz] = grid.shape;
+    let centre = grid.centre();
+    let size = grid.spacing_mm[0] * nx as f64;
+    Array3::from_shape_fn((nz, ny, nx), |(z, y, x)| {
+        let point = grid.point(x as f64, y as f64, z as f64) - centre;
+        let blob = |at: [f64; 3], width: f64| {
+            let d = (point / size - Vector3::from(at)).norm() / width;
+            (-d * d / 2.0).exp()
+        };
+        (blob([0.1, -0.05, 0.02], 0.12) + 0.7 * blob([-0.15, 0.1, 0.1], 0.08)) as f32
+    })
+}
+
+#[test]
+fn derivatives_equal_central_differences_of_the_reference_at_twenty_random_poses() {
+    const RELATIVE: f64 = 1e-3;
+    let detector = DetectorGrid::new([23, 19], [3.0, 3.4]).unwrap();
+    let mut state = 2024_u32;
+    let mut random = |scale: f64| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        scale * (f64::from(state >> 8) / f64::from(1 << 23) - 1.0)
+    };
+    for pose in 0..20 {
+        let mut turn = |scale: f64| Rotation3::new(Vector3::new(random(scale), random(scale), random(scale)));
+        let grid = grid([41, 37, 39], [1.6, 1.8, 1.7], turn(0.6), [4.0, -3.0, 5.0]);
+        let tilt = turn(0.08);
+        let view =
+            view(&detector, random(3.1), [410.0 + random(60.0), 260.0], tilt, [random(9.0), random(9.0)]);
+        let values = blobs(&grid);
+        let exact = values.mapv(f64::from);
+        let pivot = grid.centre() + Vector3::new(random(20.0), random(20.0), random(20.0));
+        let region = DetectorRegion::whole(&detector);
+        let projector = Projector::new(grid, &Vector3::z(), Isa::detect());
+        let volume = projector.store(values.view()).unwrap();
+        let volume_motion = projector.linearise(&volume, &view, &pose::volume_motions(&view, &pivot), region);
+        let carm_motion = projector.linearise(&volume, &view, &pose::carm_motions(&view, &pivot), region);
+        for index in 0..6 {
+            let axis = Vector3::ith(index % 3, 1.0);
+            // So short that next to no sample crosses a kink of the interpolation.
+            let step = if index < 3 { 1e-6 } else { 3e-8 };
+            let moved = |step: f64| {
+                let (shift, turn) =
+                    if index < 3 { (axis * step, Vector3::zeros()) } else { (Vector3::zeros(), axis * step) };
+                let about = nalgebra::Isometry3::new(shift, turn);
+                let motion = nalgebra::Translation3::from(pivot.coords)
+                    * about
+                    * nalgebra::Translation3::from(-pivot.coords);
+                // Moving the volume, as its grid; the C-arm's motion, as its matrix.
+                let body = reference::project(&grid.transformed(&motion), exact.view(), &view, region);
+                let carm = view.for_space(&motion.inverse());
+                [body, reference::project(&grid, exact.view(), &carm, region)]
+            };
+            let (ahead, behind) = (moved(step), moved(-step));
+            for (which, found) in [&volume_motion, &carm_motion].into_iter().enumerate() {
+                let expected = (&ahead[which] - &behind[which]) / (2.0 * step);
+                let found = found.derivatives.index_axis(ndarray::Axis(0), index).mapv(f64::from);
+                let norm = |image: &Array2<f64>| image.iter().map(|d| d * d).sum::<f64>().sqrt();
+                let error = norm(&(&found - &expected)) / norm(&expected);
+                assert!(error <= RELATIVE, "pose {pose} parameter {index} of {which}: {error}");
+            }
+        }
+        let image = reference::project(&grid, exact.view(), &view, region);
+        let worst = volume_motion
+            .image
+            .iter()
+            .zip(&image)
+            .map(|(a, b)| (f64::from(*a) - b).abs())
+            .fold(0.0, f64::max);
+        assert!(worst < 1e-4, "pose {pose}: {worst}");
+    }
+}
