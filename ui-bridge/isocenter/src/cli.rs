@@ -31,6 +31,8 @@ pub enum Command {
     Replay(Replay),
     /// Reconstruct a run or a projection stack.
     Reconstruct(Reconstruct),
+    /// The daemon: own the devices, show live images, record, spin.
+    Serve(Serve),
     /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
@@ -242,6 +244,17 @@ pub enum TruncationChoice {
     Off,
     /// As if the body ended in a cylinder of water.
     Water,
+}
+
+/// Options of `serve`.
+#[derive(Args)]
+pub struct Serve {
+    /// The configuration: TOML, described in `deploy/isocenter.toml`.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Only say whether the configuration is sound.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Options of `convert`.

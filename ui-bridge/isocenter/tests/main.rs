@@ -7,4 +7,5 @@ mod left_and_right;
 mod one_hash;
 mod program;
 mod refusals;
+mod serve;
 mod small_spin;

@@ -4,12 +4,13 @@ mod clients;
 mod device;
 mod introspection;
 mod peers;
+mod policy;
 
 use crate::{Bus, DbusSettings, Server};
 use device::Panel;
 use service::{NoJobs, Service, ServiceSettings, StreamSettings};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,8 +24,8 @@ struct Rig {
     service: Arc<Service>,
     runtime: Runtime,
     _server: Server,
-    _bus: PrivateBus,
-    _folder: TempDir,
+    _bus: Option<PrivateBus>,
+    _folder: Option<TempDir>,
 }
 
 struct PrivateBus(Child);
@@ -52,17 +53,23 @@ impl Rig {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (bus, address) = private_bus();
-        let settings = ServiceSettings { folder: folder.path().join("runs") };
+        let rig = Self::start_on(address, folder.path());
+        Self { _bus: Some(bus), _folder: Some(folder), ..rig }
+    }
+
+    /// On a bus that somebody else made.
+    fn start_on(address: String, folder: &Path) -> Self {
+        let settings = ServiceSettings { folder: folder.join("runs") };
         let panel: Box<dyn service::Driver> = Box::new(Panel);
         let service = Service::start(&settings, vec![(panel, StreamSettings::default())], NoJobs).unwrap();
         let service = Arc::new(service);
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let socket = folder.path().join("peers");
+        let socket = folder.join("peers");
         let settings =
             DbusSettings { bus: Some(Bus::Address(address.clone())), peer_socket: Some(socket.clone()) };
         let server = runtime.block_on(Server::start(service.clone(), &settings)).unwrap();
-        let rig = Self { address, socket, service, runtime, _server: server, _bus: bus, _folder: folder };
+        let rig = Self { address, socket, service, runtime, _server: server, _bus: None, _folder: None };
         rig.wait_until("images", || rig.service.streams()[0].status().ledger.shown > 0);
         rig
     }

@@ -104,12 +104,21 @@ fn write_frames(carm: &mut SimulatedCarm, path: &Path, bar: &ProgressBar) -> Res
     Ok(writer.finish(RunOutcome::Complete)?)
 }
 
-fn protocol(name: &str) -> Result<Protocol> {
+/// A protocol by name, or from a TOML file.
+pub fn protocol(name: &str) -> Result<Protocol> {
     if Path::new(name).extension().is_some_and(|extension| extension == "toml") {
         let text = std::fs::read_to_string(name).with_context(|| format!("{name}: cannot be read"))?;
         return Protocol::from_toml(&text).with_context(|| name.to_string());
     }
     Ok(Protocol::named(name)?)
+}
+
+/// A phantom by its name, or a CT.
+pub fn patient_by_name(name: &str) -> Result<Patient> {
+    match phantom(name)? {
+        Some(phantom) => Ok(phantom),
+        None => Ok(Patient::from_hu(&read_ct(Path::new(name))?)?),
+    }
 }
 
 fn patient(options: &Simulate) -> Result<Patient> {

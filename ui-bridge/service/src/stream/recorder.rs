@@ -73,6 +73,8 @@ pub(crate) struct Recorder {
     spin: Option<SpinRun>,
     try_again: Option<Instant>,
     was_overtaken: bool,
+    /// Times that the device had been opened when the last frame came.
+    opened: u64,
 }
 
 impl Recorder {
@@ -93,6 +95,7 @@ impl Recorder {
             spin: None,
             try_again: None,
             was_overtaken: false,
+            opened: 1,
         }
     }
 
@@ -203,7 +206,12 @@ impl Recorder {
             count(&self.shared.counters.record_lost, 1);
             return;
         };
-        match open.write(header, &self.counts, std::mem::take(&mut self.was_overtaken)) {
+        // How many frames the device made while it was away nobody knows; that it was away stands in the run.
+        let opened = self.shared.counters.opened.load(Ordering::Acquire);
+        let was_away = std::mem::replace(&mut self.opened, opened) != opened;
+        let told = if was_away { open.tell_return(header) } else { Ok(()) };
+        let overtaken = std::mem::take(&mut self.was_overtaken);
+        match told.and_then(|()| open.write(header, &self.counts, overtaken)) {
             Ok(()) => {
                 self.note_recorded(header);
                 self.tell_progress();
@@ -374,6 +382,10 @@ impl Open {
         self.writer.write_frame(header, counts)?;
         (self.info.frames, self.info.lost) = (self.info.frames + 1, self.ledger.lost());
         Ok(())
+    }
+
+    fn tell_return(&mut self, header: &FrameHeader) -> Result<(), CaptureError> {
+        self.writer.write_event("device", "opened again", header.stamps.host)
     }
 
     /// A change of the spin's state becomes an event of the recording.

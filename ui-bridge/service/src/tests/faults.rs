@@ -13,8 +13,11 @@ fn device_that_went_away_is_told_and_its_numbers_go_on_when_it_is_back() {
         vec![Act::Frames(vec![3, 4, 6]), Act::Fail],
         vec![Act::Frames(vec![0, 1]), Act::Forever],
     ]);
-    let settings =
-        StreamSettings { open_again_after: Duration::from_millis(200), ..StreamSettings::default() };
+    let settings = StreamSettings {
+        open_again_after: Duration::from_millis(200),
+        record: crate::RecordPolicy::Always,
+        ..StreamSettings::default()
+    };
     let service = service(folder.path(), panel, settings);
     let gone = wait_for(&service, "the device gone", |status| status.device == DeviceState::Gone);
     assert!(gone.device_reason.contains("disconnected") && gone.live == LiveState::Stalled, "{gone:?}");
@@ -23,6 +26,11 @@ fn device_that_went_away_is_told_and_its_numbers_go_on_when_it_is_back() {
     assert_eq!((back.device, back.ledger.opened, back.ledger.lost), (DeviceState::Streaming, 2, 1));
     assert!(back.last_sequence >= 9, "3, 4, 6, then 7, 8, ...: {}", back.last_sequence);
     assert!(service.alarms().list().iter().all(|alarm| !alarm.is_active()));
+    service.stop();
+    let run = capture::RunReader::open(&service.runs()[0].path).unwrap();
+    let events: Vec<_> =
+        run.events().iter().map(|event| (event.name.as_str(), event.text.as_str())).collect();
+    assert_eq!(events, [("device", "opened again")]);
 }
 
 #[test]

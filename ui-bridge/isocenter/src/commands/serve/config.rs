@@ -1,0 +1,281 @@
+//! The configuration: one TOML file. What it does not know it refuses, with line and column.
+
+use anyhow::{Context, Result, ensure};
+use carm::Exposure;
+use dbus::Bus;
+use serde::Deserialize;
+use service::RecordPolicy;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Everything that the daemon can be told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub service: ServicePart,
+    #[serde(default)]
+    pub dbus: DbusPart,
+    #[serde(default)]
+    pub web: WebPart,
+    #[serde(default)]
+    pub jobs: JobsPart,
+    #[serde(rename = "device")]
+    pub devices: Vec<DevicePart>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicePart {
+    /// Recordings go to `runs` in it, volumes to `volumes`.
+    pub folder: PathBuf,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DbusPart {
+    #[serde(default)]
+    pub bus: BusChoice,
+    /// A socket of the daemon's own for peers without a bus.
+    pub peer_socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BusChoice {
+    System,
+    Session,
+    #[default]
+    None,
+}
+
+impl BusChoice {
+    pub fn to_bus(self) -> Option<Bus> {
+        match self {
+            Self::System => Some(Bus::System),
+            Self::Session => Some(Bus::Session),
+            Self::None => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebPart {
+    /// A loopback address; without one there is no page.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobsPart {
+    /// Worker threads; by default one a core.
+    pub threads: Option<usize>,
+}
+
+/// One device: a name, how it is treated, and exactly one of the three kinds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DevicePart {
+    pub name: String,
+    #[serde(default)]
+    pub record: RecordChoice,
+    /// Frames that the recorder may fall behind.
+    #[serde(default = "ring_frames")]
+    pub ring_frames: usize,
+    /// Ask the system for real-time priority.
+    #[serde(default = "yes")]
+    pub real_time: bool,
+    pub camera: Option<CameraPart>,
+    pub recording: Option<RecordingPart>,
+    pub virtual_carm: Option<VirtualPart>,
+}
+
+fn ring_frames() -> usize {
+    64
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordChoice {
+    Always,
+    #[default]
+    OnRequest,
+}
+
+impl From<RecordChoice> for RecordPolicy {
+    fn from(choice: RecordChoice) -> Self {
+        match choice {
+            RecordChoice::Always => Self::Always,
+            RecordChoice::OnRequest => Self::OnRequest,
+        }
+    }
+}
+
+/// A GStreamer launch line that ends in an `appsink`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CameraPart {
+    pub launch: String,
+    pub frame_rate_hz: Option<f64>,
+    #[serde(default)]
+    pub frame_numbers: NumbersChoice,
+    #[serde(default = "unit_pitch")]
+    pub pixel_pitch_mm: [f64; 2],
+    pub bits_stored: Option<u8>,
+    /// What the generator is set to; a video source does not tell.
+    pub exposure: Option<ExposurePart>,
+    /// A run whose detector maps, beam and patient position are in force.
+    pub calibration_run: Option<PathBuf>,
+    #[serde(default)]
+    pub manufacturer: String,
+    #[serde(default)]
+    pub model: String,
+    #[serde(default)]
+    pub serial_number: String,
+}
+
+fn unit_pitch() -> [f64; 2] {
+    [1.0, 1.0]
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NumbersChoice {
+    #[default]
+    TimeStamps,
+    Offset,
+    Arrival,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExposurePart {
+    pub tube_voltage_kv: f64,
+    pub tube_current_ma: f64,
+    pub pulse_width_ms: f64,
+}
+
+impl From<ExposurePart> for Exposure {
+    fn from(part: ExposurePart) -> Self {
+        let ExposurePart { tube_voltage_kv, tube_current_ma, pulse_width_ms } = part;
+        Self { tube_voltage_kv, tube_current_ma, pulse_width_ms }
+    }
+}
+
+/// A recorded run as a device.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RecordingPart {
+    pub file: PathBuf,
+    /// Begin again at its end.
+    #[serde(default)]
+    pub again: bool,
+    /// Times the recorded speed.
+    #[serde(default = "unit_speed")]
+    pub speed: f64,
+    /// Read all frames into memory first, so that playing costs nothing but a copy.
+    #[serde(default)]
+    pub in_memory: bool,
+}
+
+fn unit_speed() -> f64 {
+    1.0
+}
+
+/// The virtual C-arm; its frames are computed before the daemon starts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct VirtualPart {
+    /// `water-cylinder:MM`, `ball:X,Y,Z,MM`, or a CT.
+    pub patient: String,
+    /// Protocol of the live frames, such as `fluoro-ap`.
+    pub protocol: String,
+    /// Live frames computed; they are shown round and round.
+    #[serde(default = "live_frames")]
+    pub frames: usize,
+    /// Protocol of the spin, such as `spine-spin`; without one it cannot spin.
+    pub spin: Option<String>,
+    /// Views of the spin; by default the protocol's.
+    pub spin_views: Option<usize>,
+    /// Without noise and detector faults.
+    #[serde(default)]
+    pub ideal: bool,
+    #[serde(default = "seed")]
+    pub seed: u64,
+}
+
+fn live_frames() -> usize {
+    8
+}
+
+fn seed() -> u64 {
+    1
+}
+
+impl Config {
+    /// Reads a configuration and checks what can be checked without its devices.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let config: Self = toml::from_str(&text).with_context(|| path.display().to_string())?;
+        config.check().with_context(|| path.display().to_string())?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(!self.devices.is_empty(), "[[device]]: expected at least one, found none");
+        let names: BTreeSet<&str> = self.devices.iter().map(|device| device.name.as_str()).collect();
+        ensure!(names.len() == self.devices.len(), "[[device]]: expected names that differ, found one twice");
+        if let Some(listen) = self.web.listen {
+            ensure!(
+                listen.ip().is_loopback(),
+                "web.listen: expected a loopback address such as 127.0.0.1:8477, found {listen}"
+            );
+        }
+        let threads = self.jobs.threads.unwrap_or(1);
+        ensure!((1..=1024).contains(&threads), "jobs.threads: expected 1 to 1024, found {threads}");
+        self.devices.iter().try_for_each(DevicePart::check)
+    }
+}
+
+impl DevicePart {
+    fn check(&self) -> Result<()> {
+        let name = &self.name;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        ensure!(
+            (1..=40).contains(&name.len()) && name.chars().all(is_plain),
+            "device.name: expected 1 to 40 letters, digits, - or _, found {name:?}"
+        );
+        ensure!(
+            (4..=4096).contains(&self.ring_frames),
+            "device {name}: ring-frames: expected 4 to 4096, found {}",
+            self.ring_frames
+        );
+        let kinds = [self.camera.is_some(), self.recording.is_some(), self.virtual_carm.is_some()];
+        let found = kinds.into_iter().filter(|is_there| *is_there).count();
+        ensure!(
+            found == 1,
+            "device {name}: expected exactly one of camera, recording and virtual-carm, found {found}"
+        );
+        if let Some(recording) = &self.recording {
+            let speed = recording.speed;
+            ensure!(
+                speed.is_finite() && speed > 0.0,
+                "device {name}: recording.speed: expected a positive number, found {speed}"
+            );
+        }
+        if let Some(part) = &self.virtual_carm {
+            ensure!(
+                (1..=1000).contains(&part.frames),
+                "device {name}: virtual-carm.frames: expected 1 to 1000, found {}",
+                part.frames
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Chromium, a Python D-Bus client, and Aravis' camera simulator at the daemon.
+
+use super::{Daemon, configuration};
+use crate::program::done;
+use crate::small_spin;
+use isocenter_tests::{oracle_python, repository_root, run_oracle};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A small virtual C-arm that can spin.
+fn virtual_carm(folder: &Path) -> String {
+    let (spin, live) = (small_spin::protocol(folder), small_spin::fluoroscopy(folder));
+    format!(
+        "[[device]]\nname = \"carm\"\nreal-time = false\n[device.virtual-carm]\npatient = \"water-cylinder:100\"\n\
+         protocol = {live:?}\nframes = 4\nideal = true\nspin = {spin:?}\n"
+    )
+}
+
+#[test]
+fn python_dbus_client_takes_a_spin_to_its_volume_and_reads_live_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bus = Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--print-address=1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("`dbus-daemon`, Debian's dbus");
+    let mut address = String::new();
+    BufReader::new(bus.stdout.take().unwrap()).read_line(&mut address).unwrap();
+    let address = address.trim();
+    let rest = format!("[dbus]\nbus = \"session\"\n{}", virtual_carm(folder.path()));
+    let environment = [("DBUS_SESSION_BUS_ADDRESS", address)];
+    let (daemon, _) = Daemon::start(&configuration(folder.path(), &rest), &environment);
+    let told = run_oracle("dbus_client.py", &[address, "carm"]);
+    daemon.signal("-TERM");
+    let ran = daemon.end();
+    bus.kill().unwrap();
+    bus.wait().unwrap();
+
+    assert_eq!(told["alterations_refused"], serde_json::json!([true, true, true]), "{told}");
+    assert_eq!(told["state"], "complete", "{told}");
+    let images = told["images"].as_array().unwrap();
+    assert!(images.iter().all(|image| image["low"].as_u64() < image["high"].as_u64()), "{images:?}");
+    let job = &told["jobs"].as_array().unwrap().last().unwrap();
+    assert_eq!((&job[1], &job[3]), (&"reconstruct".into(), &"done".into()), "{job}");
+    let volume = done(&[&"inspect", &job[6].as_str().unwrap()]);
+    assert_eq!(volume["sound"], true, "{volume}");
+    let report = ran.json();
+    let run = report["runs"].as_array().unwrap().iter().find(|run| run["id"] == told["run"]).unwrap().clone();
+    assert_eq!(
+        (&run["state"], &run["frames"], &run["lost"]),
+        (&"complete".into(), &told["views"], &0.into())
+    );
+}
+
+#[test]
+fn page_in_chromium_shows_what_is_live_what_is_held_and_what_is_stalled() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("frames");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let old = small_spin::image(folder.path(), "old.mcap", &[&"--ideal", &"--views", &"6"]);
+    let rest = format!(
+        "{}[[device]]\nname = \"grabber\"\nreal-time = false\n[device.camera]\nlaunch = \"filesrc location={} \
+         blocksize=6144 ! rawvideoparse format=gray16-le width=64 height=48 framerate=25/1 ! appsink\"\n\
+         [[device]]\nname = \"old\"\nreal-time = false\n[device.recording]\nfile = {old:?}\n",
+        virtual_carm(folder.path()),
+        fifo.display(),
+    );
+    let (daemon, url) = Daemon::start(&configuration(folder.path(), &rest), &[]);
+    let pictures = pictures();
+    let process = daemon.child.id().to_string();
+    let fifo = fifo.to_str().unwrap();
+    let arguments = [url.as_str(), fifo, "64", "48", process.as_str(), pictures.to_str().unwrap()];
+    let told = run_oracle("live_page.py", &arguments);
+    drop(daemon);
+
+    assert_eq!(told["counts_equal"], true, "{told}");
+    // 8-bit grey of a linear window: half a step, and the GPU's rounding.
+    assert!(told["worst_grey"].as_f64() < Some(1.01), "{told}");
+    assert!(told["spin"].as_str().unwrap().contains("views"), "{told}");
+    assert_eq!((&told["errors"], &told["foreign_requests"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+}
+
+/// Where pictures of the page go, for people to look at.
+fn pictures() -> PathBuf {
+    repository_root().join("out/live-page")
+}
+
+#[test]
+fn gige_camera_goes_through_to_a_recording_and_the_status_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let path = folder.path().join("isocenter.toml");
+    let text = format!(
+        "[service]\nfolder = {data:?}\n[web]\nlisten = \"127.0.0.1:8477\"\n[[device]]\nname = \"panel\"\n\
+         record = \"always\"\nreal-time = false\n[device.camera]\nframe-rate-hz = 25.0\nlaunch = \"aravissrc ! \
+         video/x-raw,format=GRAY16_LE,width=512,height=256,framerate=25/1 ! appsink\"\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let output = Command::new("unshare")
+        .arg("--net")
+        .arg(oracle_python())
+        .arg(repository_root().join("tests/oracles/gige_daemon.py"))
+        .arg(env!("CARGO_BIN_EXE_isocenter"))
+        .arg(&path)
+        .arg("http://127.0.0.1:8477")
+        .output()
+        .expect("`unshare` of util-linux");
+    let told = String::from_utf8_lossy(&output.stderr);
+    if told.contains("unshare failed: Operation not permitted") {
+        println!("not run: a network namespace needs root, and this user may not make one");
+        return;
+    }
+    assert!(output.status.success(), "{told}");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["exit"], 0, "{told}");
+    let ledger = &told["report"]["streams"][0]["ledger"];
+    assert!(ledger["opened"].as_u64() >= Some(2) && ledger["record_lost"] == 0, "{ledger}");
+    let run = done(&[&"inspect", &told["report"]["runs"][0]["path"].as_str().unwrap()]);
+    assert_eq!((&run["outcome"], &run["frames"]), (&"Complete".into(), &ledger["recorded"]), "{run}");
+}
