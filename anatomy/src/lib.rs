@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```
-//! use anatomy::{Progress, Target, segment};
+//! use anatomy::{Options, Progress, Target, segment};
 //! use carm::{Quantity, Volume, VolumeGrid};
 //! use nalgebra::{Matrix3, Point3};
 //!
@@ -19,7 +19,7 @@
 //!     if from_axis < 6.0 { 700.0 } else if from_axis < 25.0 { 40.0 } else { -1000.0 }
 //! });
 //! let volume = Volume::new(grid, hu, Quantity::Hu { mu_water_per_mm: None });
-//! let bone = segment(&volume, Target::Bone, &Progress::silent()).unwrap();
+//! let bone = segment(&volume, Target::Bone, &Options::default(), &Progress::silent()).unwrap();
 //! let expected_ml = std::f64::consts::PI * 6.0 * 6.0 * 20.0 / 1000.0;
 //! assert!((bone.structures[0].volume_ml / expected_ml - 1.0).abs() < 0.05);
 //! assert!(bone.structures[0].is_truncated);
@@ -31,20 +31,25 @@ mod canal;
 mod components;
 pub mod confidence;
 mod contrast;
+mod dense;
 mod error;
 mod fill;
 mod filter;
+mod flux;
 mod lattice;
 mod levels;
 mod morphology;
+mod orient;
 mod progress;
 mod review;
 mod segment;
 mod segmentation;
+mod skin;
+mod vessel;
 mod watershed;
 
 pub use error::AnatomyError;
 pub use lattice::Lattice;
 pub use progress::Progress;
-pub use segment::segment;
+pub use segment::{BandVoxel, Options, band, segment};
 pub use segmentation::{DoubtfulRegion, Evidence, Segmentation, Structure, Target};

@@ -2,15 +2,25 @@
 
 use crate::body::Body;
 use crate::bone::Bone;
-use crate::confidence::{BAND_STEPS, SURE_PERCENT, Surroundings, Weights};
+use crate::confidence::{BAND_STEPS, Features, SURE_PERCENT, Surroundings, Weights};
+use crate::dense;
 use crate::error::AnatomyError;
 use crate::lattice::Lattice;
+use crate::orient::Orientation;
 use crate::progress::Progress;
 use crate::review::{Doubt, doubtful_regions, is_doubtful};
 use crate::segmentation::{Segmentation, Structure, Target};
+use crate::{skin, vessel};
 use carm::{Volume, VolumeGrid};
 use nalgebra::{Point3, Vector3};
 use ndarray::Array3;
+
+/// What else can be said about a search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Points in vessels, mm in the volume's space; without any, the aorta is sought.
+    pub seeds: Vec<Point3<f64>>,
+}
 
 /// What a target's search gave, on the body's lattice.
 pub(crate) struct Found<'a> {
@@ -22,8 +32,6 @@ pub(crate) struct Found<'a> {
     pub names: Vec<(u16, String)>,
     /// Level above which a voxel belongs to the target, HU.
     pub threshold: Box<dyn Fn(usize) -> f32 + Sync + 'a>,
-    /// Contrast medium that the target was parted from; empty where there is none.
-    pub contrast: Vec<bool>,
     /// Metal and undiluted contrast medium.
     pub dense: Vec<bool>,
     /// What could not be told.
@@ -40,43 +48,136 @@ pub(crate) struct Found<'a> {
 pub fn segment(
     volume: &Volume,
     target: Target,
+    options: &Options,
     progress: &Progress<'_>,
 ) -> Result<Segmentation, AnatomyError> {
     progress.step(0.0, "body")?;
-    let body = Body::find(volume)?;
-    let bone = Bone::find(&body, progress)?;
-    let found = bone_found(&body, &bone, target);
+    let orientation = Orientation::of(&volume.grid);
+    let lps = orientation.applied(volume);
+    let body = Body::find(&lps)?;
+    let mut found = searched(&lps, &body, target, options, progress)?;
+    found.grid = volume.grid;
+    found.labels = orientation.back(&found.labels);
+    found.confidence = orientation.back(&found.confidence);
+    for structure in &mut found.structures {
+        structure.bounds = orientation.bounds_back(structure.bounds);
+    }
+    Ok(found)
+}
+
+/// The search in a volume whose axes are those of the patient.
+fn searched(
+    lps: &Volume,
+    body: &Body,
+    target: Target,
+    options: &Options,
+    progress: &Progress<'_>,
+) -> Result<Segmentation, AnatomyError> {
+    with_found(lps, body, target, options, progress, |found| finished(&lps.grid, body, found))
+}
+
+/// Searches, and hands what was found to `then`.
+fn with_found<T>(
+    lps: &Volume,
+    body: &Body,
+    target: Target,
+    options: &Options,
+    progress: &Progress<'_>,
+    then: impl FnOnce(&Found<'_>) -> T,
+) -> Result<T, AnatomyError> {
+    let bone = match target {
+        Target::Metal | Target::Skin => None,
+        _ => Some(Bone::find(body, progress)?),
+    };
+    let found = match (target, &bone) {
+        (Target::Metal, _) => dense::metal(body)?,
+        (Target::Vessel, Some(bone)) => vessel::find(body, bone, &seeds(lps, body, options)?, progress)?,
+        (Target::Calcification, Some(bone)) => dense::calcification(body, bone)?,
+        (Target::Bone, Some(bone)) => bone_found(body, bone),
+        _ => skin::find(body)?,
+    };
     progress.step(0.9, "confidence")?;
-    Ok(finished(&volume.grid, &body, &found))
+    Ok(then(&found))
+}
+
+/// A voxel near the border of a target, with what speaks for and against its label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BandVoxel {
+    /// Where it is, mm in the volume's space.
+    pub position: Point3<f64>,
+    /// Whether it was given to the target.
+    pub is_inside: bool,
+    /// What its confidence is made of.
+    pub features: Features,
+}
+
+/// Segments, and tells of each voxel within [`BAND_STEPS`] of the border what its confidence is made of: what
+/// [`crate::confidence::fit`] needs.
+///
+/// # Errors
+/// As [`segment`].
+pub fn band(
+    volume: &Volume,
+    target: Target,
+    options: &Options,
+    progress: &Progress<'_>,
+) -> Result<Vec<BandVoxel>, AnatomyError> {
+    let lps = Orientation::of(&volume.grid).applied(volume);
+    let body = Body::find(&lps)?;
+    with_found(&lps, &body, target, options, progress, |found| {
+        let mask: Vec<bool> = found.labels.iter().map(|label| *label > 0).collect();
+        surroundings(&body, found, &mask).over_band(|index, features| {
+            let [z, y, x] = body.whole.position(body.index_in_whole(index));
+            let position = lps.grid.point(x as f64, y as f64, z as f64);
+            BandVoxel { position, is_inside: mask[index], features: *features }
+        })
+    })
+}
+
+/// The voxels of the seeds.
+fn seeds(lps: &Volume, body: &Body, options: &Options) -> Result<Vec<usize>, AnatomyError> {
+    let refused = |seed: &Point3<f64>| AnatomyError::Seed {
+        x: seed.x,
+        y: seed.y,
+        z: seed.z,
+        reason: "expected a point inside the body, found one outside".into(),
+    };
+    options
+        .seeds
+        .iter()
+        .map(|seed| body.index_of_voxel(lps.grid.voxel(seed)).ok_or_else(|| refused(seed)))
+        .collect()
 }
 
 /// Bone as one label.
-pub(crate) fn bone_found<'a>(body: &'a Body, bone: &'a Bone, target: Target) -> Found<'a> {
+fn bone_found<'a>(body: &'a Body, bone: &'a Bone) -> Found<'a> {
     Found {
-        target,
+        target: Target::Bone,
         labels: bone.mask.iter().map(|is_bone| u16::from(*is_bone)).collect(),
         names: vec![(1, "bone".into())],
         threshold: Box::new(|index| bone.levels.border(body.lattice.position(index))),
-        contrast: bone.contrast.clone(),
         dense: bone.dense.clone(),
         notes: Vec::new(),
     }
 }
 
-/// Confidence, structures and doubtful regions, on the whole volume.
-pub(crate) fn finished(grid: &VolumeGrid, body: &Body, found: &Found<'_>) -> Segmentation {
-    let mask: Vec<bool> = found.labels.iter().map(|label| *label > 0).collect();
-    let surroundings = Surroundings {
+/// What the confidence of a target is taken from.
+fn surroundings<'a>(body: &'a Body, found: &'a Found<'a>, mask: &'a [bool]) -> Surroundings<'a> {
+    Surroundings {
         hu: &body.hu,
-        mask: &mask,
+        mask,
         lattice: &body.lattice,
         threshold: &*found.threshold,
-        contrast: &found.contrast,
         dense: &found.dense,
         unseen: body.unseen.as_deref(),
-    };
+    }
+}
+
+/// Confidence, structures and doubtful regions, on the whole volume.
+fn finished(grid: &VolumeGrid, body: &Body, found: &Found<'_>) -> Segmentation {
+    let mask: Vec<bool> = found.labels.iter().map(|label| *label > 0).collect();
     let weights = Weights::fitted();
-    let judged = surroundings
+    let judged = surroundings(body, found, &mask)
         .over_band(|index, features| (index, weights.percent(features), weights.against(features)));
     let mut confidence = vec![SURE_PERCENT; body.lattice.len()];
     let mut doubts = Vec::new();

@@ -11,12 +11,13 @@ pub const BAND_STEPS: u8 = 3;
 /// A HU that counts as one unit of intensity, and the limits of that feature.
 const INTENSITY_HU: f32 = 100.0;
 const INTENSITY_LIMITS: [f32; 2] = [-2.5, 2.5];
-/// A slope that counts as one unit of edge, HU/mm, and the most that counts.
-const EDGE_HU_PER_MM: f32 = 100.0;
+/// A difference across a voxel's diagonal that counts as one unit of edge, HU, and the most that counts.
+const EDGE_HU: f32 = 300.0;
 const EDGE_MAX: f32 = 3.0;
-/// Neighbourhoods in which the share of the own label is taken, mm.
-const NEAR_MM: f64 = 1.5;
-const WIDE_MM: f64 = 4.0;
+/// Neighbourhoods in which the share of the own label is taken, and the nearer one for the grey value: standard
+/// deviations in voxel diagonals, because errors at borders are of the size of voxels.
+const NEAR_DIAGONALS: f64 = 0.6;
+const WIDE_DIAGONALS: f64 = 1.6;
 /// How far undiluted contrast medium and metal cast their shadow, mm.
 const SHADOW_MM: f64 = 20.0;
 /// How near the border of the data is near, mm.
@@ -40,7 +41,7 @@ const fn evident(name: &'static str, kind: Option<Evidence>, good: f32) -> Evide
 }
 
 /// The features in order.
-pub const FEATURES: [Evident; 11] = [
+pub const FEATURES: [Evident; 9] = [
     evident("constant", None, 1.0),
     evident("intensity on the label's side of the threshold", Some(Evidence::Intensity), 1.0),
     evident("edge", Some(Evidence::Edge), 1.5),
@@ -48,10 +49,8 @@ pub const FEATURES: [Evident; 11] = [
     evident("share of the label near by", Some(Evidence::Shape), 1.0),
     evident("share of the label farther around", Some(Evidence::Shape), 1.0),
     evident("only enclosed, not bright", Some(Evidence::Intensity), 0.0),
-    evident("contrast medium beside it", Some(Evidence::Intensity), 0.0),
     evident("shadow of metal or undiluted contrast medium", Some(Evidence::MetalShadow), 0.0),
     evident("end of the data", Some(Evidence::Truncation), 0.0),
-    evident("inside the structure", None, 0.0),
 ];
 
 /// What the features of a mask are taken from.
@@ -64,8 +63,6 @@ pub struct Surroundings<'a> {
     pub lattice: &'a Lattice,
     /// Level above which a voxel belongs to the mask, HU.
     pub threshold: &'a (dyn Fn(usize) -> f32 + Sync),
-    /// Contrast medium that the mask was parted from.
-    pub contrast: &'a [bool],
     /// Metal and undiluted contrast medium.
     pub dense: &'a [bool],
     /// Where there is no data.
@@ -106,8 +103,10 @@ impl Surroundings<'_> {
     pub fn over_band<T: Send>(&self, take: impl Fn(usize, &Features) -> T + Sync) -> Vec<T> {
         let steps = self.band();
         let solid: Vec<f32> = self.mask.iter().map(|m| f32::from(u8::from(*m))).collect();
-        let near = gaussian(&solid, self.lattice, NEAR_MM);
-        let wide = gaussian(&near, self.lattice, (WIDE_MM * WIDE_MM - NEAR_MM * NEAR_MM).sqrt());
+        let diagonal_mm = self.lattice.voxel_diagonal_mm();
+        let further = (WIDE_DIAGONALS.powi(2) - NEAR_DIAGONALS.powi(2)).sqrt();
+        let near = gaussian(&solid, self.lattice, NEAR_DIAGONALS * diagonal_mm);
+        let wide = gaussian(&near, self.lattice, further * diagonal_mm);
         drop(solid);
         let to_dense = self
             .dense
@@ -123,26 +122,23 @@ impl Surroundings<'_> {
             .map(|index| {
                 let is_inside = self.mask[index];
                 let own = |share: f32| if is_inside { share } else { 1.0 - share };
-                let above = (self.hu[index] - (self.threshold)(index)) / INTENSITY_HU;
-                let intensity = if is_inside { above } else { -above };
+                let threshold = (self.threshold)(index);
+                let above = (self.hu[index] - threshold) / INTENSITY_HU;
+                let sided = if is_inside { above } else { -above };
                 let slope =
                     gradient_at(self.hu, self.lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt();
-                let mut beside_contrast = self.contrast[index];
-                self.lattice.for_neighbours(index, |near, _| beside_contrast |= self.contrast[near]);
                 let shadow = to_dense.as_ref().map_or(0.0, |d| nearness(d[index], SHADOW_MM));
                 let end = to_unseen.as_ref().map_or(0.0, |d| nearness(d[index], TRUNCATION_MM));
                 let features = [
                     1.0,
-                    intensity.clamp(INTENSITY_LIMITS[0], INTENSITY_LIMITS[1]),
-                    (slope / EDGE_HU_PER_MM).min(EDGE_MAX),
+                    sided.clamp(INTENSITY_LIMITS[0], INTENSITY_LIMITS[1]),
+                    (slope * diagonal_mm as f32 / EDGE_HU).min(EDGE_MAX),
                     f32::from(steps[index]) - 0.5,
                     own(near[index]),
                     own(wide[index]),
                     f32::from(u8::from(is_inside && above < 0.0)),
-                    f32::from(u8::from(beside_contrast)),
                     shadow,
                     end,
-                    f32::from(u8::from(is_inside)),
                 ];
                 take(index, &features)
             })

@@ -6,8 +6,8 @@ use nalgebra::{SMatrix, SVector};
 const N: usize = FEATURES.len();
 /// Newton steps; a dozen suffice for any data that can be fitted at all.
 const STEPS: usize = 30;
-/// Pull towards zero, which keeps weights of features that never vary finite.
-const RIDGE: f64 = 1e-6;
+/// Pull towards zero, which keeps weights finite and helps them to fit patients that they have not seen.
+const RIDGE: f64 = 1e-3;
 /// Bins of the expected calibration error.
 const BINS: usize = 20;
 
@@ -115,7 +115,8 @@ mod tests {
         let samples = drawn(&truth, 40_000);
         let found = fit(&samples);
         for (found, truth) in found.0.iter().zip(truth.0) {
-            assert!((found - truth).abs() < 0.12, "{found} against {truth}");
+            // The ridge pulls a little.
+            assert!((found - truth).abs() < 0.15, "{found} against {truth}");
         }
         let stated: Vec<(f64, bool)> =
             samples.iter().map(|(x, is_right, _)| (found.probability(x), *is_right)).collect();

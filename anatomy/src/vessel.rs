@@ -1,0 +1,132 @@
+//! Contrast-filled vessels: a centreline walked section by section, then the lumen grown around it to half height.
+//!
+//! The walk starts where optimally oriented flux sees a tube, at a seed or, for the aorta, in front of the spine. Each
+//! section is measured by rays across the vessel, each ending where the grey value has fallen half-way from blood to
+//! what is around. A radius that jumps is a leak (a heart chamber, a vessel side by side) and ends the walk.
+
+mod section;
+mod start;
+mod walk;
+
+use crate::body::Body;
+use crate::bone::Bone;
+use crate::error::AnatomyError;
+use crate::progress::Progress;
+use crate::segment::Found;
+use crate::segmentation::Target;
+use section::Section;
+use std::collections::VecDeque;
+use walk::Walked;
+
+/// Lumen may lie this much farther from the centreline than the section's radius: sections are not quite round.
+const REACH_SHARE: f64 = 1.2;
+/// And this much more, in voxel diagonals.
+const REACH_DIAGONALS: f64 = 0.5;
+/// A section stands for a slab of this share of its radius to either side, and so many voxel diagonals.
+const SLAB_SHARE: f64 = 0.4;
+const SLAB_DIAGONALS: f64 = 0.3;
+/// The aorta of a body in the field of view holds at least this, ml.
+const AORTA_MIN_ML: f64 = 3.0;
+
+/// Finds the vessels at `seeds` (indices of the body's lattice), or the aorta when there are none.
+pub(crate) fn find<'a>(
+    body: &'a Body,
+    bone: &'a Bone,
+    seeds: &[usize],
+    progress: &Progress<'_>,
+) -> Result<Found<'a>, AnatomyError> {
+    progress.step(0.8, "vessel")?;
+    let walked = if seeds.is_empty() {
+        vec![aorta(body, bone)?]
+    } else {
+        let walk = |seed: &usize| Ok(walk::both_ways(body, &start::at_seed(body, bone, *seed)?));
+        seeds.iter().map(walk).collect::<Result<Vec<_>, AnatomyError>>()?
+    };
+    let notes: Vec<String> = walked.iter().flat_map(|walked| walked.notes.clone()).collect();
+    let sections: Vec<Section> = walked.into_iter().flat_map(|walked| walked.sections).collect();
+    progress.step(0.88, "lumen")?;
+    let labels = lumen(body, bone, &sections);
+    let name = if seeds.is_empty() { "aorta" } else { "vessel" };
+    let middle = sections.iter().map(|s| s.half_hu).sum::<f32>() / sections.len().max(1) as f32;
+    Ok(Found {
+        target: Target::Vessel,
+        labels,
+        names: vec![(1, name.into())],
+        threshold: Box::new(move |_| middle),
+        dense: bone.dense.clone(),
+        notes,
+    })
+}
+
+/// Of the tubes in front of the spine the one that can be followed through most blood.
+fn aorta(body: &Body, bone: &Bone) -> Result<Walked, AnatomyError> {
+    let walks = start::of_aorta(body, bone)?.into_iter().map(|start| walk::both_ways(body, &start));
+    let longest = walks.max_by(|a, b| a.volume_mm3().total_cmp(&b.volume_mm3()));
+    longest.filter(|walked| walked.volume_mm3() >= AORTA_MIN_ML * 1000.0).ok_or_else(|| {
+        AnatomyError::TargetAbsent {
+            target: "vessel",
+            reason: format!(
+                "expected to follow a tube through at least {AORTA_MIN_ML} ml of blood, found less"
+            ),
+        }
+    })
+}
+
+/// Everything brighter than half height that hangs together with the centreline within its radius.
+fn lumen(body: &Body, bone: &Bone, sections: &[Section]) -> Vec<u16> {
+    let lattice = &body.lattice;
+    let owner = nearest_sections(body, sections);
+    let mut labels = vec![0_u16; lattice.len()];
+    let mut queue = VecDeque::new();
+    for section in sections {
+        if let Some(index) = section.index(lattice)
+            && labels[index] == 0
+            && !bone.mask[index]
+        {
+            labels[index] = 1;
+            queue.push_back(index);
+        }
+    }
+    while let Some(index) = queue.pop_front() {
+        lattice.for_neighbours(index, |near, _| {
+            let Some(section) = owner[near].checked_sub(1).map(|i| &sections[i as usize]) else { return };
+            if labels[near] == 0 && !bone.mask[near] && body.hu[near] > section.half_hu {
+                labels[near] = 1;
+                queue.push_back(near);
+            }
+        });
+    }
+    labels
+}
+
+/// For each voxel within reach of the centreline one more than the number of its nearest section; 0 elsewhere.
+fn nearest_sections(body: &Body, sections: &[Section]) -> Vec<u32> {
+    let lattice = &body.lattice;
+    let mut owner = vec![0_u32; lattice.len()];
+    let mut nearest = vec![f32::INFINITY; lattice.len()];
+    for (number, section) in sections.iter().enumerate() {
+        let reach = REACH_SHARE * section.radius_mm + REACH_DIAGONALS * lattice.voxel_diagonal_mm();
+        let slab = SLAB_SHARE * section.radius_mm + SLAB_DIAGONALS * lattice.voxel_diagonal_mm();
+        let spans: [std::ops::Range<usize>; 3] = std::array::from_fn(|axis| {
+            let low = (section.centre_mm[axis] - reach) / lattice.spacing_mm[axis];
+            let high = (section.centre_mm[axis] + reach) / lattice.spacing_mm[axis];
+            (low.ceil().max(0.0) as usize)..((high.floor() + 1.0).max(0.0) as usize).min(lattice.shape[axis])
+        });
+        for z in spans[0].clone() {
+            for y in spans[1].clone() {
+                for x in spans[2].clone() {
+                    let index = lattice.index([z, y, x]);
+                    let from_centre = section::place(lattice, [z, y, x]) - section.centre_mm;
+                    let away = from_centre.norm();
+                    // A slab, so that the lumen ends where the walk ended.
+                    let along = from_centre.dot(&section.direction).abs();
+                    if away <= reach && along <= slab && (away as f32) < nearest[index] {
+                        nearest[index] = away as f32;
+                        owner[index] = number as u32 + 1;
+                    }
+                }
+            }
+        }
+    }
+    owner
+}

@@ -1,0 +1,145 @@
+//! One section across a vessel, measured by rays.
+
+use crate::body::Body;
+use crate::lattice::Lattice;
+use nalgebra::Vector3;
+
+/// Rays across a vessel.
+const RAYS: usize = 48;
+/// Step along a ray, as a share of the smallest voxel side.
+const STEP_SHARE: f64 = 0.5;
+/// A ray that runs this many times the median radius without an edge has left through a branch or a leak.
+const LONG: f64 = 1.5;
+
+/// A section: centre, direction and radius.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Section {
+    /// Place in the body's lattice, mm along z, y and x.
+    pub centre_mm: Vector3<f64>,
+    /// Along the vessel, unit length.
+    pub direction: Vector3<f64>,
+    /// Median distance from centre to wall, mm.
+    pub radius_mm: f64,
+    /// Half-way from blood to its surroundings, HU.
+    pub half_hu: f32,
+    /// Share of the rays that found no wall.
+    pub open_share: f64,
+}
+
+/// The centre of a voxel, mm.
+pub(crate) fn place(lattice: &Lattice, at: [usize; 3]) -> Vector3<f64> {
+    Vector3::from_fn(|axis, _| at[axis] as f64 * lattice.spacing_mm[axis])
+}
+
+/// The grey value at a place between voxels; none outside.
+pub(crate) fn sampled(body: &Body, at_mm: Vector3<f64>) -> Option<f32> {
+    let lattice = &body.lattice;
+    let mut low = [0; 3];
+    let mut share = [0.0; 3];
+    for axis in 0..3 {
+        let index = at_mm[axis] / lattice.spacing_mm[axis];
+        if !(index >= 0.0 && index <= (lattice.shape[axis] - 1) as f64) {
+            return None;
+        }
+        low[axis] = (index as usize).min(lattice.shape[axis] - 2);
+        share[axis] = (index - low[axis] as f64) as f32;
+    }
+    let strides = lattice.strides();
+    let first = lattice.index(low);
+    let mut sum = 0.0;
+    for corner in 0..8_usize {
+        let mut weight = 1.0;
+        let mut index = first;
+        for axis in 0..3 {
+            let is_high = corner >> axis & 1;
+            weight *= if is_high == 1 { share[axis] } else { 1.0 - share[axis] };
+            index += is_high * strides[axis];
+        }
+        sum += weight * body.hu[index];
+    }
+    Some(sum)
+}
+
+impl Section {
+    /// The voxel at its centre.
+    pub(crate) fn index(&self, lattice: &Lattice) -> Option<usize> {
+        let mut at = [0; 3];
+        for axis in 0..3 {
+            let index = (self.centre_mm[axis] / lattice.spacing_mm[axis]).round();
+            if !(index >= 0.0 && index < lattice.shape[axis] as f64) {
+                return None;
+            }
+            at[axis] = index as usize;
+        }
+        Some(lattice.index(at))
+    }
+
+    /// Measures a section and moves its centre to the middle of its walls; none outside the data or outside blood.
+    ///
+    /// `expected_mm` is about how wide it is; `half_hu` tells blood from the rest.
+    pub(crate) fn measured(
+        body: &Body,
+        centre_mm: Vector3<f64>,
+        direction: Vector3<f64>,
+        expected_mm: f64,
+        half_hu: f32,
+    ) -> Option<Self> {
+        if sampled(body, centre_mm)? < half_hu {
+            return None;
+        }
+        let side = direction.cross(&smallest_axis(&direction)).try_normalize(1e-9)?;
+        let other = direction.cross(&side);
+        let longest = LONG * expected_mm;
+        let rays: Vec<(Vector3<f64>, Option<f64>)> = (0..RAYS)
+            .map(|ray| {
+                let angle = ray as f64 / RAYS as f64 * std::f64::consts::TAU;
+                let outward = side * angle.cos() + other * angle.sin();
+                (outward, wall(body, centre_mm, outward, longest, half_hu))
+            })
+            .collect();
+        let open_share = rays.iter().filter(|(_, wall)| wall.is_none()).count() as f64 / RAYS as f64;
+        let mut lengths: Vec<f64> = rays.iter().map(|(_, wall)| wall.unwrap_or(longest)).collect();
+        lengths.sort_by(f64::total_cmp);
+        let radius_mm = lengths[RAYS / 2];
+        // A ray through a branch pulls the centre no farther than a wall at the median.
+        let shift = rays
+            .iter()
+            .map(|(outward, wall)| outward * wall.unwrap_or(radius_mm).min(LONG * radius_mm))
+            .sum::<Vector3<f64>>()
+            * (2.0 / RAYS as f64);
+        let shift =
+            if shift.norm() > 0.5 * radius_mm { shift * (0.5 * radius_mm / shift.norm()) } else { shift };
+        Some(Self { centre_mm: centre_mm + shift, direction, radius_mm, half_hu, open_share })
+    }
+}
+
+/// The axis that the direction leans to least.
+fn smallest_axis(direction: &Vector3<f64>) -> Vector3<f64> {
+    let mut axis = Vector3::zeros();
+    axis[direction.iamin()] = 1.0;
+    axis
+}
+
+/// Distance to where the grey value falls below `half_hu`, interpolated.
+fn wall(
+    body: &Body,
+    centre_mm: Vector3<f64>,
+    outward: Vector3<f64>,
+    longest: f64,
+    half_hu: f32,
+) -> Option<f64> {
+    let step = STEP_SHARE * body.lattice.spacing_mm.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut before = sampled(body, centre_mm)?;
+    let mut away = 0.0;
+    while away < longest {
+        away += step;
+        // Beyond the data there is no blood.
+        let here = sampled(body, centre_mm + outward * away).unwrap_or(-1000.0);
+        if here < half_hu {
+            let share = f64::from((before - half_hu) / (before - here).max(1e-3));
+            return Some(away - step + share * step);
+        }
+        before = here;
+    }
+    None
+}

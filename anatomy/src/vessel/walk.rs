@@ -1,0 +1,130 @@
+//! Walking along a vessel until it ends, leaves the data, or leaks.
+
+use super::section::{Section, place};
+use super::start::Start;
+use crate::body::Body;
+use nalgebra::Vector3;
+
+/// Step along the centreline, as a share of the radius, mm at least.
+const STEP_SHARE: f64 = 0.3;
+const STEP_MIN_MM: f64 = 0.8;
+/// How much of the new direction comes from the way that the centre moved.
+const TURN: f64 = 0.35;
+/// A radius this many times the median of the last ones is a leak, or this small a share of it, another vessel.
+const WIDER: f64 = 1.4;
+const NARROWER: f64 = 0.55;
+/// At an end, up to so many sections are taken back while they are this much wider than usual or this open.
+const TRIMMED: usize = 16;
+const TRIM_WIDER: f64 = 1.12;
+const TRIM_OPEN: f64 = 0.2;
+/// Sections that the median is taken from.
+const REMEMBERED: usize = 12;
+/// More rays than this without a wall are a leak.
+const OPEN_SHARE_MAX: f64 = 0.45;
+/// Longest centreline, mm: no vessel is longer than a body.
+const LENGTH_MAX_MM: f64 = 2500.0;
+/// Steps after which the direction is taken from the way covered, so that noise averages out.
+const LOOK_BACK: usize = 5;
+
+/// A centreline and how it ended.
+pub(super) struct Walked {
+    /// Sections in order.
+    pub sections: Vec<Section>,
+    /// How each end was reached.
+    pub notes: Vec<String>,
+}
+
+impl Walked {
+    /// Blood along the centreline, as round sections.
+    pub(super) fn volume_mm3(&self) -> f64 {
+        let spans = self.sections.windows(2).map(|pair| {
+            let step = (pair[1].centre_mm - pair[0].centre_mm).norm();
+            std::f64::consts::PI * pair[1].radius_mm.powi(2) * step
+        });
+        spans.sum()
+    }
+}
+
+/// Walks from a start in both directions.
+pub(super) fn both_ways(body: &Body, start: &Start) -> Walked {
+    let first =
+        match Section::measured(body, start.centre_mm, start.direction, start.radius_mm, start.half_hu) {
+            Some(first) => first,
+            None => return Walked { sections: Vec::new(), notes: Vec::new() },
+        };
+    let mut notes = Vec::new();
+    let mut sections = Vec::new();
+    for sign in [-1.0, 1.0] {
+        let (mut way, reason) = one_way(body, &first, sign);
+        trim(&mut way);
+        let end = way.last().unwrap_or(&first);
+        notes.push(format!("one end, radius {:.1} mm: {reason}", end.radius_mm));
+        if sign < 0.0 {
+            way.reverse();
+            way.push(first);
+        }
+        sections.extend(way);
+    }
+    Walked { sections, notes }
+}
+
+fn one_way(body: &Body, first: &Section, sign: f64) -> (Vec<Section>, String) {
+    let mut way = vec![Section { direction: first.direction * sign, ..*first }];
+    let mut length = 0.0;
+    while length < LENGTH_MAX_MM {
+        let last = way[way.len() - 1];
+        let usual = usual_radius(&way);
+        let step = (STEP_SHARE * usual).max(STEP_MIN_MM);
+        let ahead = last.centre_mm + last.direction * step;
+        if is_outside(body, ahead) {
+            return (way.split_off(1), "it leaves the data".into());
+        }
+        let Some(next) = Section::measured(body, ahead, last.direction, usual, last.half_hu) else {
+            return (way.split_off(1), "no blood ahead".into());
+        };
+        if next.open_share > OPEN_SHARE_MAX || next.radius_mm > WIDER * usual {
+            let found = next.radius_mm;
+            return (way.split_off(1), format!("it opens from {usual:.1} to {found:.1} mm or more"));
+        }
+        if next.radius_mm < NARROWER * usual {
+            return (way.split_off(1), format!("it narrows to {:.1} mm", next.radius_mm));
+        }
+        let from = way[way.len().saturating_sub(LOOK_BACK)].centre_mm;
+        let moved = (next.centre_mm - from).try_normalize(1e-9).unwrap_or(last.direction);
+        let direction =
+            (last.direction * (1.0 - TURN) + moved * TURN).try_normalize(1e-9).unwrap_or(last.direction);
+        let is_back = way.len() > LOOK_BACK && moved.dot(&last.direction) < 0.0;
+        if is_back {
+            return (way.split_off(1), "it turns back on itself".into());
+        }
+        length += (next.centre_mm - last.centre_mm).norm();
+        way.push(Section { direction, ..next });
+    }
+    (way.split_off(1), "it is longer than any vessel".into())
+}
+
+/// Takes back the sections in which a leak began to show: the walk notices it only when it is wide.
+fn trim(way: &mut Vec<Section>) {
+    let before = way.len().saturating_sub(TRIMMED);
+    if before == 0 {
+        return;
+    }
+    let usual = usual_radius(&way[..before]);
+    let is_leaking =
+        |section: &Section| section.radius_mm > TRIM_WIDER * usual || section.open_share > TRIM_OPEN;
+    while way.len() > before && way.last().is_some_and(is_leaking) {
+        way.pop();
+    }
+}
+
+/// Median radius of the last sections.
+fn usual_radius(way: &[Section]) -> f64 {
+    let mut last: Vec<f64> = way.iter().rev().take(REMEMBERED).map(|section| section.radius_mm).collect();
+    last.sort_by(f64::total_cmp);
+    last[last.len() / 2]
+}
+
+fn is_outside(body: &Body, at_mm: Vector3<f64>) -> bool {
+    let end = place(&body.lattice, body.lattice.shape.map(|n| n - 1));
+    (0..3).any(|axis| !(at_mm[axis] >= 0.0 && at_mm[axis] <= end[axis]))
+}
