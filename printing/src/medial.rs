@@ -13,16 +13,12 @@ pub struct MedialBall {
     pub centre: Vector3<f64>,
     /// mm.
     pub radius_mm: f64,
-    /// Whether the surface is near where the ball is farthest from the vertex, too: so in plates and rods and in
-    /// wedges that open by less than about 60 degrees, but not at other edges.
-    pub is_wall: bool,
+    /// The ball's point farthest from the vertex, mm.
+    pub opposite: Vector3<f64>,
 }
 
-/// How near the far side of the ball has to be to the surface, in radii: half is a wedge of 60 degrees.
-const WALL_MOST: f64 = 0.5;
-
 /// Balls that touch at an angle smaller than this touch a bump of the surface, not its other side.
-const OPENING_LEAST_RAD: f64 = 0.6;
+const OPENING_LEAST_RAD: f64 = 1.2;
 /// What reaches this part of the radius into a ball does not shrink it further: the surface's facets do.
 const INTRUSION: f64 = 0.02;
 const STEPS_MOST: usize = 30;
@@ -74,8 +70,11 @@ fn shrink(
     near: &NearestSurface,
     radius_most_mm: f64,
 ) -> MedialBall {
-    let ball =
-        |radius: f64| MedialBall { centre: vertex - normal * radius, radius_mm: radius, is_wall: false };
+    let ball = |radius: f64| MedialBall {
+        centre: vertex - normal * radius,
+        radius_mm: radius,
+        opposite: vertex - normal * (2.0 * radius),
+    };
     let mut found = ball(radius_most_mm);
     for _ in 0..STEPS_MOST {
         let Some((touched, distance)) = near.nearest_point(&found.centre, found.radius_mm) else { break };
@@ -94,7 +93,5 @@ fn shrink(
         }
         found = smaller;
     }
-    let opposite = vertex - normal * (2.0 * found.radius_mm);
-    found.is_wall = near.nearest_point(&opposite, WALL_MOST * found.radius_mm).is_some();
     found
 }
