@@ -8,10 +8,11 @@ use crate::backproject::{Backprojector, FilteredView, backprojector};
 use crate::error::ReconstructError;
 use crate::field_of_view::field_of_view;
 use crate::plan::FdkPlan;
+use crate::second_pass::SecondPass;
+use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_between};
 use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
 use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume};
-use nalgebra::{Point3, Vector3};
 use std::sync::Arc;
 
 /// A source farther than this share of the radius from the planned orbit is not of this scan.
@@ -46,11 +47,13 @@ pub struct ViewInput<'a> {
 pub struct Fdk {
     plan: Arc<FdkPlan>,
     filter: ViewFilter,
+    /// A buffer for the next view's line integrals.
     line_integrals: Vec<f32>,
     backprojector: Box<dyn Backprojector>,
     block: Vec<FilteredView>,
     spare: Vec<FilteredView>,
     last: Option<Waiting>,
+    missing: MissingViews,
     /// Way of the source from the view before the waiting one, mm along its columns.
     way_before_mm: Option<f64>,
     angle_rad: f64,
@@ -62,23 +65,25 @@ pub struct Fdk {
 /// A filtered view whose arc element needs the next source position.
 struct Waiting {
     view: FilteredView,
-    source: Point3<f64>,
-    angle_rad: f64,
-    e_u: Vector3<f64>,
-    focal_u_px: f64,
+    place: OnArc,
+    matrix: ProjectionMatrix,
+    line_integrals: Vec<f32>,
 }
 
 impl Waiting {
-    /// Way of the source to a neighbour along this view's columns, on the arc and not on its chord, mm.
-    fn way_to_mm(&self, neighbour: &Point3<f64>, angle_rad: f64) -> f64 {
-        let turn = (angle_rad - self.angle_rad).abs();
-        let arc_over_chord = if turn < 1e-9 { 1.0 } else { turn / turn.sin() };
-        (neighbour - self.source).dot(&self.e_u).abs() * arc_over_chord
+    /// What stays known of a view beside a gap.
+    fn neighbour(&self) -> Neighbour {
+        Neighbour {
+            place: self.place.clone(),
+            matrix: self.matrix,
+            line_integrals: self.line_integrals.clone(),
+            filtered: self.view.clone(),
+        }
     }
 
-    fn scaled(mut self, arc_element_mm: f64) -> FilteredView {
-        self.view.scale = arc_element_mm * self.focal_u_px;
-        self.view
+    fn scaled(mut self, arc_element_mm: f64) -> (FilteredView, Vec<f32>) {
+        self.view.scale = arc_element_mm * self.place.focal_u_px;
+        (self.view, self.line_integrals)
     }
 }
 
@@ -89,11 +94,12 @@ impl Fdk {
             backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
         Self {
             filter: ViewFilter::new(&plan),
-            line_integrals: vec![0.0; plan.scan.detector().pixel_count()],
+            line_integrals: Vec::new(),
             backprojector,
             block: Vec::with_capacity(plan.options.block_views),
             spare: Vec::new(),
             last: None,
+            missing: MissingViews::default(),
             way_before_mm: None,
             angle_rad: 0.0,
             first_angle_rad: None,
@@ -125,35 +131,24 @@ impl Fdk {
         let view = plan.virtual_view(&input.projection_matrix);
         self.angle_rad = plan.orbit.angle_near(&view.source, self.angle_rad);
         self.first_angle_rad.get_or_insert(self.angle_rad);
-        let beta_rad = self.angle_rad + plan.half_step_rad();
-
+        let mut line_integrals_of_view = std::mem::take(&mut self.line_integrals);
+        line_integrals_of_view.resize(plan.scan.detector().pixel_count(), 0.0);
         observer.stage("log", &mut || {
             let rows = Rows { nu: plan.scan.detector().nu, averaged: plan.options.rows_averaged };
-            line_integrals(input.samples, rows, &plan.precorrection, &mut self.line_integrals);
+            line_integrals(input.samples, rows, &plan.precorrection, &mut line_integrals_of_view);
         });
-        observer.stage("virtual-detector", &mut || {
-            self.filter.resample(&plan, &view, &self.line_integrals);
-        });
-        if let Some(mu) = plan.options.truncation_water_per_mm {
-            observer.stage("truncation", &mut || {
-                self.truncated_views += usize::from(self.filter.find_truncation(&plan, &view, mu));
-            });
-        }
-        observer.stage("weights-ramp", &mut || self.filter.weight_and_filter(&plan, &view, beta_rad));
         let [nu, nv] = plan.virtual_size();
         let mut filtered = self.spare.pop().unwrap_or_else(|| FilteredView::new(nu, nv));
-        observer.stage("transpose", &mut || filtered.fill_from_rows(self.filter.rows()));
-        filtered.p = view.p;
-
+        let is_truncated =
+            self.filter.run(&plan, &view, &line_integrals_of_view, self.angle_rad, &mut filtered, observer);
+        self.truncated_views += usize::from(is_truncated);
         self.views += 1;
-        let next = Waiting {
+        self.release_last(Waiting {
             view: filtered,
-            source: view.source,
-            angle_rad: self.angle_rad,
-            e_u: view.e_u,
-            focal_u_px: view.focal_u_px,
-        };
-        self.release_last(next);
+            place: OnArc::of(&view, self.angle_rad),
+            matrix: input.projection_matrix.with_rows_averaged(plan.options.rows_averaged),
+            line_integrals: line_integrals_of_view,
+        });
         if self.block.len() >= plan.options.block_views {
             self.backproject(observer);
         }
@@ -165,14 +160,25 @@ impl Fdk {
     /// # Errors
     /// [`ReconstructError::SweepCutShort`] when the planned arc was not covered: plan again for the views that
     /// there are. [`ReconstructError::TooFewViews`] for fewer than three.
-    pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Volume, ReconstructError> {
+    pub fn finish(self, observer: &mut dyn Observer) -> Result<Volume, ReconstructError> {
+        Ok(self.finish_first_pass(observer)?.0)
+    }
+
+    /// The same, with what makes the volume's next version.
+    ///
+    /// # Errors
+    /// As [`Fdk::finish`].
+    pub fn finish_first_pass(
+        mut self,
+        observer: &mut dyn Observer,
+    ) -> Result<(Volume, SecondPass), ReconstructError> {
         if self.views < 3 {
             return Err(ReconstructError::TooFewViews { needed: 3, found: self.views });
         }
         self.check_coverage()?;
         self.release_final();
         self.backproject(observer);
-        let Self { plan, backprojector, views, truncated_views, .. } = self;
+        let Self { plan, backprojector, views, truncated_views, filter, missing, .. } = self;
         let backend = backprojector.name();
         let mut values = None;
         let mut backprojector = Some(backprojector);
@@ -182,7 +188,7 @@ impl Fdk {
         let mut volume = Volume::new(*plan.grid(), values.expect("the stage ran"), Quantity::MuPerMm);
         volume.mask = mask;
         volume.provenance = provenance(&plan, backend, views, truncated_views);
-        Ok(volume)
+        Ok((volume, SecondPass { plan, filter, missing }))
     }
 
     fn check(&self, plan: &FdkPlan, input: &ViewInput<'_>) -> Result<(), ReconstructError> {
@@ -224,18 +230,24 @@ impl Fdk {
     /// Gives the waiting view its arc element, now that the next source is known, and lets the next one wait.
     fn release_last(&mut self, next: Waiting) {
         if let Some(last) = self.last.take() {
-            let way_after_mm = last.way_to_mm(&next.source, next.angle_rad);
+            let missing = missing_between(&self.plan, last.place.angle_rad, next.place.angle_rad);
+            if !missing.is_empty() {
+                self.missing.add(last.neighbour(), next.neighbour(), missing);
+            }
+            let way_after_mm = last.place.way_to_mm(&next.place);
             // The first view stands for half a step before it, too.
             let way_before_mm = self.way_before_mm.unwrap_or(way_after_mm);
-            self.way_before_mm = Some(next.way_to_mm(&last.source, last.angle_rad));
-            self.block.push(last.scaled((way_before_mm + way_after_mm) / 2.0));
+            self.way_before_mm = Some(next.place.way_to_mm(&last.place));
+            let (view, line_integrals) = last.scaled((way_before_mm + way_after_mm) / 2.0);
+            self.block.push(view);
+            self.line_integrals = line_integrals;
         }
         self.last = Some(next);
     }
 
     fn release_final(&mut self) {
         if let (Some(last), Some(way_before_mm)) = (self.last.take(), self.way_before_mm) {
-            self.block.push(last.scaled(way_before_mm));
+            self.block.push(last.scaled(way_before_mm).0);
         }
     }
 

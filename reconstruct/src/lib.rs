@@ -34,7 +34,6 @@
 //! ```
 
 pub mod backproject;
-mod cone_beam;
 mod error;
 mod fdk;
 mod field_of_view;
@@ -44,6 +43,7 @@ mod plan;
 pub mod project;
 pub mod ramp;
 mod redundancy;
+mod second_pass;
 mod signal;
 #[cfg(test)]
 mod test_scans;
@@ -54,11 +54,11 @@ mod view_filter;
 pub mod virtual_detector;
 
 pub use backproject::{Backend, Isa};
-pub use cone_beam::{ConeBeamArtefact, subtract_cone_beam_artefact};
 pub use error::ReconstructError;
 pub use fdk::{Fdk, Observer, Silent, ViewInput, reconstruct_stack};
 pub use orbit::Orbit;
 pub use plan::{FdkOptions, FdkPlan, rows_per_voxel};
 pub use ramp::Apodisation;
 pub use redundancy::{FanRange, Redundancy};
+pub use second_pass::{ConeBeamArtefact, SecondPass};
 pub use signal::{Rows, Samples, WaterPrecorrection, line_integrals, to_hu};

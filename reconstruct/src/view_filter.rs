@@ -1,5 +1,7 @@
 //! One view from line integrals to filtered rows: resample, continue, weight, ramp.
 
+use crate::backproject::FilteredView;
+use crate::fdk::Observer;
 use crate::plan::FdkPlan;
 use crate::ramp::RampScratch;
 use crate::truncation::{RowEdges, RowMasses, continue_row, fit_edges, is_truncated, smooth_edges};
@@ -37,13 +39,31 @@ impl ViewFilter {
         }
     }
 
-    /// The filtered rows of the last view, `[v, u]` on the virtual detector.
-    pub(crate) fn rows(&self) -> &[f32] {
-        &self.rows
+    /// From line integrals on the (row-averaged) detector to columns ready for back-projection. `angle_rad`: the
+    /// view's angle on the orbit. Gives back whether the view is truncated and was continued.
+    pub(crate) fn run(
+        &mut self,
+        plan: &FdkPlan,
+        view: &VirtualView,
+        line_integrals: &[f32],
+        angle_rad: f64,
+        filtered: &mut FilteredView,
+        observer: &mut dyn Observer,
+    ) -> bool {
+        let mut is_truncated = false;
+        observer.stage("virtual-detector", &mut || self.resample(plan, view, line_integrals));
+        if let Some(mu) = plan.options.truncation_water_per_mm {
+            observer.stage("truncation", &mut || is_truncated = self.find_truncation(plan, view, mu));
+        }
+        let beta_rad = angle_rad + plan.half_step_rad();
+        observer.stage("weights-ramp", &mut || self.weight_and_filter(plan, view, beta_rad));
+        observer.stage("transpose", &mut || filtered.fill_from_rows(&self.rows));
+        filtered.p = view.p;
+        is_truncated
     }
 
     /// Resamples a view onto its virtual detector.
-    pub(crate) fn resample(&mut self, plan: &FdkPlan, view: &VirtualView, line_integrals: &[f32]) {
+    fn resample(&mut self, plan: &FdkPlan, view: &VirtualView, line_integrals: &[f32]) {
         let [nu, _] = plan.virtual_size();
         let detector = plan.scan.detector();
         self.rows
@@ -58,12 +78,7 @@ impl ViewFilter {
     }
 
     /// Fits where rows are cut off; gives back whether any row is.
-    pub(crate) fn find_truncation(
-        &mut self,
-        plan: &FdkPlan,
-        view: &VirtualView,
-        mu_water_per_mm: f64,
-    ) -> bool {
+    fn find_truncation(&mut self, plan: &FdkPlan, view: &VirtualView, mu_water_per_mm: f64) -> bool {
         let [nu, _] = plan.virtual_size();
         let pitch_mm = pitch_at_isocenter_mm(plan, view);
         self.edges
@@ -100,7 +115,7 @@ impl ViewFilter {
     ///
     /// `beta_rad`: the view's angle since the start of the arc. Cosine weight: Feldkamp et al., J. Opt. Soc.
     /// Am. A 1(6), 1984, `f_u / sqrt(f_u² + (u-c_u)² + ((v-c_v) f_u/f_v)²)`.
-    pub(crate) fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
+    fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
         let [nu, _] = plan.virtual_size();
         let margin = plan.margin;
         self.prepare_columns(plan, view, beta_rad);

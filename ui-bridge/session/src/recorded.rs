@@ -5,7 +5,7 @@ use crate::timing::StageTimes;
 use crate::views::{RunSettings, ViewMaker, plan_partial, plan_run};
 use capture::RunReader;
 use carm::{FrameHeader, Volume};
-use reconstruct::{Fdk, FdkPlan, Observer, ReconstructError, to_hu};
+use reconstruct::{Fdk, FdkPlan, Observer, ReconstructError, SecondPass, to_hu};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ pub fn reconstruct_run(
     let planning = Instant::now();
     let plan = Arc::new(plan_run(reader.description(), settings)?);
     let planning = planning.elapsed();
-    match feed(reader, plan, planning, progress) {
+    match feed(reader, plan, planning, settings.has_second_pass, progress) {
         Err(SessionError::Reconstruct(ReconstructError::SweepCutShort { planned_deg, covered_deg })) => {
             let mut partial = reconstruct_partial(reader, settings, progress)?;
             partial.volume.provenance.warnings.push(format!(
@@ -77,13 +77,14 @@ fn reconstruct_partial(
         .collect::<Result<Vec<_>, _>>()?;
     let plan = Arc::new(plan_partial(reader.description(), matrices, settings)?);
     let planning = planning.elapsed();
-    feed(reader, plan, planning, progress)
+    feed(reader, plan, planning, settings.has_second_pass, progress)
 }
 
 fn feed(
     reader: &mut RunReader,
     plan: Arc<FdkPlan>,
     planning: Duration,
+    has_second_pass: bool,
     progress: &mut dyn Progress,
 ) -> Result<RunReconstruction, SessionError> {
     let mut maker = ViewMaker::new(reader.description())?;
@@ -114,7 +115,10 @@ fn feed(
     }
     let views = fdk.view_count();
     let start = Instant::now();
-    let mut volume = finish(fdk, reader.description().beam.mu_water_per_mm, &mut stages)?;
+    let mu_water_per_mm = reader.description().beam.mu_water_per_mm;
+    let (first, second_pass) = fdk.finish_first_pass(&mut stages)?;
+    let second_pass = has_second_pass.then_some(second_pass);
+    let mut volume = finish(first, second_pass, mu_water_per_mm, &mut stages)?;
     working += start.elapsed();
     if unreadable > 0 {
         volume
@@ -140,13 +144,17 @@ pub(crate) fn push_frame(
     Ok(fdk.push(maker.view()?, stages)?)
 }
 
-/// Finishes the volume in Hounsfield units with the time of each stage in its history.
+/// Finishes a first version: refines it where a second pass is given, turns it into Hounsfield units and writes the
+/// time of each stage into its history.
 pub(crate) fn finish(
-    fdk: Fdk,
+    mut volume: Volume,
+    second_pass: Option<SecondPass>,
     mu_water_per_mm: f64,
     stages: &mut StageTimes,
 ) -> Result<Volume, SessionError> {
-    let mut volume = fdk.finish(stages)?;
+    if let Some(second_pass) = second_pass {
+        second_pass.refine(&mut volume, mu_water_per_mm, stages)?;
+    }
     stages.stage("hounsfield", &mut || to_hu(&mut volume, mu_water_per_mm));
     for (name, spent) in stages.stages() {
         let stages = &mut volume.provenance.stages;

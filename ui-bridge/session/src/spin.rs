@@ -14,7 +14,7 @@ use crate::views::{RunSettings, ViewMaker, plan_run};
 use acquisition::{Delivery, FrameRing, LosslessReader, RingProducer};
 use capture::{RunReader, RunSummary};
 use carm::{FrameHeader, FrameSource, HostTime, RunDescription, SourceEvent, Volume};
-use reconstruct::{Fdk, ReconstructError};
+use reconstruct::{Fdk, ReconstructError, to_hu};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -60,14 +60,18 @@ pub struct SpinReport {
     pub frames: u64,
     /// Frames that the device numbered and that never came: first and count.
     pub lost: Vec<(u64, u64)>,
-    /// The volume in Hounsfield units, LPS.
+    /// The volume in Hounsfield units, LPS: its last version.
     pub volume: Option<Volume>,
+    /// The version that was complete when the sweep ended, where there is a later one.
+    pub first_version: Option<Volume>,
     /// Time per stage of the reconstruction.
     pub stages: StageTimes,
     /// How far behind each view the reconstruction was.
     pub lag: LagLog,
-    /// From the arrival of the last view with weight to the finished volume.
+    /// From the arrival of the last view with weight to the complete volume (its first version).
     pub complete_after_last_view: Option<Duration>,
+    /// From the arrival of the last view to the second version.
+    pub refined_after_last_view: Option<Duration>,
     /// Most frames that waited for the reconstruction at once.
     pub deepest_backlog: u64,
     /// Frames that the reconstruction read from the recording because the ring had moved on.
@@ -178,9 +182,11 @@ pub fn run_spin(
             frames,
             lost,
             volume: made.volume,
+            first_version: made.first_version,
             stages: made.stages,
             lag: made.lag,
             complete_after_last_view: made.complete_after_last_view,
+            refined_after_last_view: made.refined_after_last_view,
             deepest_backlog: made.deepest_backlog,
             caught_up: made.caught_up,
             missed: made.missed,
@@ -270,9 +276,11 @@ fn watch(shared: &Shared, expected: u64, progress: &mut dyn Progress) -> Result<
 #[derive(Default)]
 struct Made {
     volume: Option<Volume>,
+    first_version: Option<Volume>,
     stages: StageTimes,
     lag: LagLog,
     complete_after_last_view: Option<Duration>,
+    refined_after_last_view: Option<Duration>,
     deepest_backlog: u64,
     caught_up: u64,
     missed: u64,
@@ -286,6 +294,7 @@ struct Reconstruction {
     recording: Option<PathBuf>,
     position: u64,
     last_sequence: Option<u64>,
+    has_second_pass: bool,
     made: Made,
 }
 
@@ -303,6 +312,7 @@ impl Reconstruction {
             recording: options.record.clone(),
             position: 0,
             last_sequence: None,
+            has_second_pass: settings.has_second_pass,
             made: Made::default(),
         })
     }
@@ -328,10 +338,21 @@ impl Reconstruction {
                 return Err(SessionError::Cancelled);
             }
         }
-        let Self { fdk, mut made, position, .. } = self;
+        let Self { fdk, mut made, position, has_second_pass, .. } = self;
+        let mu_water_per_mm = description.beam.mu_water_per_mm;
         let last_arrival = position.checked_sub(1).and_then(|last| shared.arrival(last));
-        made.volume = Some(finish(fdk, description.beam.mu_water_per_mm, &mut made.stages)?);
-        made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
+        let (first, second_pass) = fdk.finish_first_pass(&mut made.stages)?;
+        if has_second_pass {
+            let mut published = first.clone();
+            to_hu(&mut published, mu_water_per_mm);
+            made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
+            made.first_version = Some(published);
+            made.volume = Some(finish(first, Some(second_pass), mu_water_per_mm, &mut made.stages)?);
+            made.refined_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
+        } else {
+            made.volume = Some(finish(first, None, mu_water_per_mm, &mut made.stages)?);
+            made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
+        }
         Ok(made)
     }
 

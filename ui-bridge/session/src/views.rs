@@ -26,6 +26,8 @@ pub struct RunSettings {
     pub block_views: usize,
     /// Neighbouring detector rows that become one; where absent, as many as a voxel spans.
     pub rows_averaged: Option<usize>,
+    /// Make the volume's second version: lost views predicted, the cone-beam artefact taken away.
+    pub has_second_pass: bool,
     /// Accept arcs that leave rays unmeasured.
     pub limited_angle: bool,
 }
@@ -40,6 +42,7 @@ impl Default for RunSettings {
             precorrects_water: true,
             block_views: FdkOptions::default().block_views,
             rows_averaged: None,
+            has_second_pass: true,
             limited_angle: false,
         }
     }

@@ -9,6 +9,8 @@
 //! Hsieh, "Two-pass algorithm for cone-beam reconstruction", Proc. SPIE 3979, 2000, who models bone alone; sorting
 //! into classes also models the lung's border, which is the stronger edge in the chest.
 
+use super::body_model::{extended_along, sorted_into_classes};
+use crate::backproject::Isa;
 use crate::error::ReconstructError;
 use crate::fdk::{Silent, reconstruct_stack};
 use crate::plan::{FdkOptions, FdkPlan};
@@ -23,18 +25,10 @@ use std::sync::Arc;
 const COARSENESS: usize = 2;
 /// Views of the second pass, at least, where the scan has as many.
 const VIEWS: usize = 120;
-/// How far the model goes on beyond the volume at either end, as a share of its length: rays to the far side of the
-/// field of view leave it by less.
-const EXTENSION: f64 = 0.3;
 /// Width (standard deviation) of the smoothing, model voxels: edges differ between model and volume, zones do not.
 const SMOOTHING: f64 = 2.0;
-/// Upper limits of air, lung and soft tissue as attenuation relative to water.
-const AIR_BELOW: f32 = 0.1;
-const LUNG_BELOW: f32 = 0.75;
-const SOFT_BELOW: f32 = 1.12;
-
 /// What the second pass found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ConeBeamArtefact {
     /// Root mean square inside the field of view, in units of the volume.
     pub rms: f64,
@@ -52,23 +46,20 @@ pub struct ConeBeamArtefact {
 ///
 /// # Panics
 /// When the volume has no mask or is not of the plan's grid: a bug of the caller.
-pub fn subtract_cone_beam_artefact(
+pub(super) fn subtract_cone_beam_artefact(
     volume: &mut Volume,
     plan: &FdkPlan,
     mu_water_per_mm: f64,
 ) -> Result<ConeBeamArtefact, ReconstructError> {
     assert_eq!(volume.grid, *plan.grid(), "the volume lies on the plan's grid");
-    let fine_mask = volume.mask.as_ref().expect("a reconstructed volume has a mask");
-    let along = 2 - plan.layout.along;
-    let fine = model_of(&volume.values, fine_mask, along, mu_water_per_mm as f32);
+    let fine = sorted_into_classes(volume, plan.layout.along, mu_water_per_mm);
     let model = coarsened(&fine);
     drop(fine);
     let grid = coarse_grid(&volume.grid);
 
     let (extended, extended_grid) = extended_along(&model, &grid, plan.layout.along);
     let scan = coarse_scan(plan, &grid)?;
-    let projector =
-        Projector::new(extended_grid, &plan.orbit.axis.into_inner(), crate::backproject::Isa::detect());
+    let projector = Projector::new(extended_grid, &plan.orbit.axis.into_inner(), Isa::detect());
     let stored = projector.store(extended.view())?;
     let detector = *scan.detector();
     let mut stack = Array3::zeros((scan.views().len(), detector.nv, detector.nu));
@@ -85,54 +76,6 @@ pub fn subtract_cone_beam_artefact(
     let second = reconstruct_stack(Arc::new(FdkPlan::new(scan, grid, options)?), stack.view(), &mut Silent)?;
     let artefact = smoothed_difference(&second, &model);
     Ok(subtract(volume, &artefact))
-}
-
-/// The body's classes; outside the field of view each line goes on as it ends inside.
-fn model_of(values: &Array3<f32>, bits: &Array3<u8>, along: usize, mu_water: f32) -> Array3<f32> {
-    let lung = class_mean(values, bits, AIR_BELOW * mu_water, LUNG_BELOW * mu_water);
-    let soft = class_mean(values, bits, LUNG_BELOW * mu_water, SOFT_BELOW * mu_water);
-    let sorted = |value: f32| match value / mu_water {
-        share if share < AIR_BELOW => 0.0,
-        share if share < LUNG_BELOW => lung,
-        share if share < SOFT_BELOW => soft,
-        _ => value,
-    };
-    let mut model = Array3::zeros(values.raw_dim());
-    ndarray::Zip::from(model.lanes_mut(Axis(along)))
-        .and(values.lanes(Axis(along)))
-        .and(bits.lanes(Axis(along)))
-        .par_for_each(|mut model, values, bits| {
-            let is_inside = |index: &usize| bits[*index] & mask::FIELD_OF_VIEW != 0;
-            let inside: Vec<usize> = (0..values.len()).filter(is_inside).collect();
-            let (Some(&first), Some(&last)) = (inside.first(), inside.last()) else {
-                return;
-            };
-            for (index, model) in model.iter_mut().enumerate() {
-                *model = sorted(values[index.clamp(first, last)]);
-            }
-        });
-    model
-}
-
-/// Mean of the voxels between two limits inside the field of view; the middle of the limits where there are none.
-fn class_mean(values: &Array3<f32>, bits: &Array3<u8>, low: f32, high: f32) -> f32 {
-    // Slices are summed one by one, so that the sum does not depend on threads.
-    let sums: Vec<(f64, u64)> = values
-        .axis_iter(Axis(0))
-        .into_par_iter()
-        .zip(bits.axis_iter(Axis(0)))
-        .map(|(values, bits)| {
-            let mut sum = (0.0, 0);
-            for (value, bits) in values.iter().zip(bits) {
-                if bits & mask::FIELD_OF_VIEW != 0 && *value >= low && *value < high {
-                    sum = (sum.0 + f64::from(*value), sum.1 + 1);
-                }
-            }
-            sum
-        })
-        .collect();
-    let (sum, count) = sums.iter().fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-    if count == 0 { (low + high) / 2.0 } else { (sum / count as f64) as f32 }
 }
 
 fn coarse_size(size: usize) -> usize {
@@ -164,25 +107,6 @@ fn coarsened(fine: &Array3<f32>) -> Array3<f32> {
         }
     });
     coarse
-}
-
-/// The model continued beyond both ends of index axis `along` as it ends there.
-fn extended_along(model: &Array3<f32>, grid: &VolumeGrid, along: usize) -> (Array3<f32>, VolumeGrid) {
-    let more = (grid.shape[along] as f64 * EXTENSION).ceil() as usize;
-    let mut extended_grid = *grid;
-    extended_grid.shape[along] += 2 * more;
-    let mut first = [0.0; 3];
-    first[along] = -(more as f64);
-    extended_grid.origin = grid.point(first[0], first[1], first[2]);
-    let axis = Axis(2 - along);
-    let last = grid.shape[along] - 1;
-    let [nx, ny, nz] = extended_grid.shape;
-    let mut extended = Array3::zeros((nz, ny, nx));
-    for (index, mut slice) in extended.axis_iter_mut(axis).enumerate() {
-        let source = index.saturating_sub(more).min(last);
-        slice.assign(&model.index_axis(axis, source));
-    }
-    (extended, extended_grid)
 }
 
 /// The scan with as many views and pixels as the model deserves.
