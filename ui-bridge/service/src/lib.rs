@@ -71,4 +71,5 @@ pub use service::{Service, ServiceSettings, ServiceStatus};
 pub use spin::{SpinPhase, SpinStatus};
 pub use stream::{
     DeviceState, LiveState, RecordPolicy, RecordingState, Stream, StreamSettings, StreamShape, StreamStatus,
+    prefer_this_thread,
 };

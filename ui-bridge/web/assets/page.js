@@ -12,7 +12,7 @@ const view = {
   stream: null, socket: null, screen: new Screen(at("image")),
   image: null, fresh: false, status: null,
   lastMessage: 0, lastImage: 0, arrivals: [], drawn: 0,
-  auto: true, low: 0, high: 65535, inverted: false,
+  auto: true, low: 0, high: 65535, linear: false, inverted: false,
 };
 window.isocenterView = view; // for tests and for curious people
 
@@ -59,7 +59,7 @@ function draw() {
   if (view.fresh) {
     view.fresh = false;
     if (view.auto) setWindow(...view.image.window);
-    view.screen.draw(view.image, [view.low, view.high], view.inverted);
+    view.screen.draw(view.image, view);
     view.drawn += 1;
     // Both clocks are this machine's: the page is only served on loopback.
     view.latencyMs = Date.now() - view.image.arrivedMs;
@@ -214,7 +214,7 @@ for (const action of ["start", "stop"]) {
   at(`record-${action}`).onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/recording/${action}`);
 }
 at("stream").onchange = (event) => {
-  [view.image, view.status, view.arrivals] = [null, null, []];
+  [view.image, view.fresh, view.status, view.arrivals] = [null, false, null, []];
   connect(event.target.value);
 };
 
@@ -233,7 +233,7 @@ function setAuto(auto) {
 }
 
 function redraw() {
-  view.screen.draw(null, [view.low, view.high], view.inverted);
+  view.screen.draw(null, view);
 }
 
 for (const id of ["low", "high"]) {
@@ -245,11 +245,13 @@ for (const id of ["low", "high"]) {
 }
 at("window-auto").onclick = () => setAuto(!view.auto);
 at("image").ondblclick = () => setAuto(true);
-at("invert").onclick = () => {
-  view.inverted = !view.inverted;
-  at("invert").setAttribute("aria-pressed", view.inverted);
-  redraw();
-};
+for (const [id, name] of [["linear", "linear"], ["invert", "inverted"]]) {
+  at(id).onclick = () => {
+    view[name] = !view[name];
+    at(id).setAttribute("aria-pressed", view[name]);
+    redraw();
+  };
+}
 at("image").onpointerdown = (event) => {
   const canvas = at("image");
   canvas.setPointerCapture(event.pointerId);

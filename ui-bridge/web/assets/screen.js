@@ -1,4 +1,4 @@
-// Draws 16-bit counts with a window, on the GPU: one R16UI texture, one triangle, no copy in between.
+// Draws 16-bit counts with a window, by their logarithm or as they are, on the GPU: one R16UI texture, one triangle, no copy in between.
 
 const VERTEX = `#version 300 es
 void main() {
@@ -11,14 +11,17 @@ precision highp float;
 precision highp usampler2D;
 uniform usampler2D counts;
 uniform vec2 range;
-uniform float inverted;
+uniform bool linear;
+uniform bool inverted;
 out vec4 colour;
 void main() {
   ivec2 size = textureSize(counts, 0);
   ivec2 at = ivec2(int(gl_FragCoord.x), size.y - 1 - int(gl_FragCoord.y));
   float count = float(texelFetch(counts, at, 0).r);
-  float grey = clamp((count - range.x) / max(range.y - range.x, 1.0), 0.0, 1.0);
-  colour = vec4(vec3(abs(inverted - grey)), 1.0);
+  vec2 ends = linear ? range : log(max(range, 1.0));
+  float value = linear ? count : log(max(count, 1.0));
+  float grey = clamp((value - ends.x) / max(ends.y - ends.x, 1e-6), 0.0, 1.0);
+  colour = vec4(vec3(inverted ? 1.0 - grey : grey), 1.0);
 }`;
 
 export class Screen {
@@ -46,6 +49,7 @@ export class Screen {
     if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program));
     gl.useProgram(program);
     this.range = gl.getUniformLocation(program, "range");
+    this.linear = gl.getUniformLocation(program, "linear");
     this.inverted = gl.getUniformLocation(program, "inverted");
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
@@ -56,7 +60,7 @@ export class Screen {
   }
 
   // Shows `counts` of `columns` by `rows`; without counts, the image that is there with another window.
-  draw(image, [low, high], inverted) {
+  draw(image, { low, high, linear, inverted }) {
     const gl = this.gl;
     if (image) {
       const { columns, rows, counts } = image;
@@ -71,7 +75,8 @@ export class Screen {
     }
     if (!this.columns) return;
     gl.uniform2f(this.range, low, high);
-    gl.uniform1f(this.inverted, inverted ? 1 : 0);
+    gl.uniform1i(this.linear, linear ? 1 : 0);
+    gl.uniform1i(this.inverted, inverted ? 1 : 0);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 }

@@ -64,6 +64,7 @@ impl LiveFeeds {
 }
 
 fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBool) {
+    stream.prefer_this_thread();
     let is_stopped = || stops.load(Ordering::Acquire);
     let (ring, size) = loop {
         if is_stopped() {

@@ -84,6 +84,7 @@ fn routes(app: App) -> Router {
             "/screen.js",
             get(|| file("text/javascript; charset=utf-8", include_str!("../assets/screen.js"))),
         )
+        .route("/icon.svg", get(|| file("image/svg+xml", include_str!("../assets/icon.svg"))))
         .route("/ws/live/{stream}", get(live::connect))
         .route("/api/status", get(api::status))
         .route("/api/runs", get(api::runs))

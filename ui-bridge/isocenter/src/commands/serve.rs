@@ -38,6 +38,7 @@ pub fn run(options: &Serve, console: &Console) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .thread_name("network")
+        .on_thread_start(service::prefer_this_thread)
         .enable_all()
         .build()
         .context("threads for D-Bus and web page")?;

@@ -45,7 +45,7 @@ fn python_dbus_client_takes_a_spin_to_its_volume_and_reads_live_images() {
     let job = &told["jobs"].as_array().unwrap().last().unwrap();
     assert_eq!((&job[1], &job[3]), (&"reconstruct".into(), &"done".into()), "{job}");
     let volume = done(&[&"inspect", &job[6].as_str().unwrap()]);
-    assert_eq!(volume["sound"], true, "{volume}");
+    assert_eq!(volume["is_sound"], true, "{volume}");
     let report = ran.json();
     let run = report["runs"].as_array().unwrap().iter().find(|run| run["id"] == told["run"]).unwrap().clone();
     assert_eq!(

@@ -121,6 +121,7 @@ impl DeviceThread {
         self.shared.set_device_reason(String::new());
         self.shared.alarms.clear(&self.shared.name, "device");
         let mut counts = vec![0; source.description().detector.pixel_count()];
+        let mut is_stalled = false;
         loop {
             if self.shared.stops() || self.shared.spin_aborts.load(Ordering::Acquire) {
                 return Played::Stopped;
@@ -131,10 +132,15 @@ impl DeviceThread {
                 return Played::SpinStarts(spin);
             }
             match source.next_frame(&mut counts) {
-                Ok(SourceEvent::Frame(header)) => self.publish(header, &counts),
+                Ok(SourceEvent::Frame(header)) => {
+                    is_stalled = false;
+                    self.publish(header, &counts);
+                }
                 Ok(SourceEvent::End) => return Played::Ended,
                 Err(DeviceError::Stalled { .. }) => {
-                    count(&self.shared.counters.stalls, 1);
+                    // One stall, however long it lasts.
+                    count(&self.shared.counters.stalls, u64::from(!is_stalled));
+                    is_stalled = true;
                     self.shared.set_device_state(DeviceState::Stalled);
                 }
                 Err(error) => return Played::Failed(error),

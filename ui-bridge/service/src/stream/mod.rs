@@ -12,6 +12,7 @@ mod recorder;
 mod shared;
 mod spin_control;
 
+pub use priority::prefer_this_thread;
 pub(crate) use priority::yield_to_others;
 pub(crate) use shared::Shared;
 pub use shared::{DeviceState, LiveState, RecordingState, StreamShape, StreamStatus};
@@ -128,6 +129,12 @@ impl Stream {
         let rings = self.shared.rings.get();
         let none = || ServiceError::NoFrames { stream: self.name().into() };
         rings.map(|rings| rings.live.clone()).ok_or_else(none)
+    }
+
+    /// Gives this thread real-time priority, where the stream asks for it and the system grants it: for a thread that
+    /// hands its live images on.
+    pub fn prefer_this_thread(&self) {
+        priority::ask_for_real_time(&self.shared, priority::HAND_ON);
     }
 
     /// How it is now.
