@@ -33,6 +33,8 @@ pub enum Command {
     Reconstruct(Reconstruct),
     /// The daemon: own the devices, show live images, record, spin.
     Serve(Serve),
+    /// Find bone, vessels and more in a volume, and say how sure each voxel is.
+    Segment(Segment),
     /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
@@ -255,6 +257,50 @@ pub struct Serve {
     /// Only say whether the configuration is sound.
     #[arg(long)]
     pub check: bool,
+}
+
+/// Options of `segment`.
+#[derive(Args)]
+pub struct Segment {
+    /// CT or cone-beam volume in Hounsfield units.
+    pub volume: PathBuf,
+    /// What to find.
+    #[arg(long)]
+    pub target: TargetChoice,
+    /// The labels to write, on the volume's grid.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Where the confidence of each voxel goes, in percent.
+    #[arg(long)]
+    pub confidence: Option<PathBuf>,
+    /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
+    #[arg(long, value_parser = triple, allow_hyphen_values = true)]
+    pub seed: Vec<Triple>,
+    /// Worker threads; by default one a core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// What can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TargetChoice {
+    /// All bone, marrow included.
+    Bone,
+    /// The contrast-filled aorta, or the vessels at the seeds.
+    Vessel,
+    /// Metal.
+    Metal,
+    /// Calcification outside bone and contrast medium.
+    Calcification,
+    /// Everything inside the skin.
+    Skin,
+}
+
+impl std::fmt::Display for TargetChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use clap::ValueEnum;
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// Options of `convert`.

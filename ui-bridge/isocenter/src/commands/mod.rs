@@ -5,6 +5,7 @@ mod demo;
 mod inspect;
 mod reconstruct;
 mod replay;
+mod segment;
 mod serve;
 mod simulate;
 
@@ -21,6 +22,7 @@ pub fn run(command: Command, console: &Console) -> Result<Outcome> {
         Command::Replay(options) => replay::run(&options, console),
         Command::Reconstruct(options) => reconstruct::run(&options, console),
         Command::Serve(options) => serve::run(&options, console),
+        Command::Segment(options) => segment::run(&options, console),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Completions { shell } => {
