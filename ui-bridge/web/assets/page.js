@@ -11,7 +11,7 @@ const at = (id) => document.getElementById(id);
 const view = {
   stream: null, socket: null, screen: new Screen(at("image")),
   image: null, fresh: false, status: null,
-  lastMessage: 0, lastImage: 0, arrivals: [], drawn: 0,
+  statusAt: 0, lastMessage: 0, lastImage: 0, arrivals: [], drawn: 0,
   auto: true, low: 0, high: 65535, linear: false, inverted: false,
 };
 window.isocenterView = view; // for tests and for curious people
@@ -25,7 +25,7 @@ function connect(stream) {
   socket.binaryType = "arraybuffer";
   socket.onmessage = (event) => {
     view.lastMessage = performance.now();
-    if (typeof event.data === "string") view.status = JSON.parse(event.data);
+    if (typeof event.data === "string") [view.status, view.statusAt] = [JSON.parse(event.data), view.lastMessage];
     else receive(event.data);
   };
   socket.onclose = () => setTimeout(() => view.socket === socket && connect(stream), 500);
@@ -75,7 +75,9 @@ function state() {
   if (!status || status.live === "waiting") return ["waiting", "WAITING", status?.device_reason || "no image yet"];
   if (status.live === "last-image") return ["last-image", "LAST IMAGE", "X-rays are off"];
   const periodMs = 1000 / status.shape.frame_rate_hz;
-  if (status.live === "stalled" || now - view.lastImage > 2 * periodMs + 100) {
+  // An image that came after the word of a stall ends it.
+  const isToldStalled = status.live === "stalled" && view.lastImage < view.statusAt;
+  if (isToldStalled || now - view.lastImage > 2 * periodMs + 100) {
     return ["stalled", "STALLED", status.device_reason || "images are due and do not come"];
   }
   return ["live", "LIVE", ""];
@@ -214,7 +216,7 @@ for (const action of ["start", "stop"]) {
   at(`record-${action}`).onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/recording/${action}`);
 }
 at("stream").onchange = (event) => {
-  [view.image, view.fresh, view.status, view.arrivals] = [null, false, null, []];
+  [view.image, view.fresh, view.status, view.arrivals, view.lastImage] = [null, false, null, [], 0];
   connect(event.target.value);
 };
 
