@@ -240,6 +240,12 @@ fn page(demo: &Run, made: &Made, errors: &[ClassError], checks: &[Check], json: 
     const DIFFERENCE: Window = Window { low: -150.0, high: 150.0 };
     let mut difference = made.volume.clone();
     difference.values -= &made.truth.values;
+    // What the second pass took away: the first version beside the last.
+    let taken_away = made.spin.first_version.as_ref().map(|first| {
+        let mut artefact = first.clone();
+        artefact.values -= &made.volume.values;
+        artefact
+    });
     let mut figures = Vec::new();
     if let Some(frame) = &made.spin.live.frontal {
         let width = demo.carm.description().detector.nu;
@@ -257,8 +263,16 @@ fn page(demo: &Run, made: &Made, errors: &[ClassError], checks: &[Check], json: 
             figures.push(Figure::new(&format!("{}, {name}", plane.name()), picture.data_url()?));
         }
     }
+    if let Some(artefact) = &taken_away {
+        for plane in Plane::ALL {
+            let picture = Picture::slice(artefact, plane, DIFFERENCE);
+            let caption = format!("{}, cone-beam artefact taken away", plane.name());
+            figures.push(Figure::new(&caption, picture.data_url()?));
+        }
+    }
     let lag = lag_facts(&made.spin.lag);
     let after = json["spin"]["complete_after_last_view_ms"].as_f64().unwrap_or(f64::NAN);
+    let refined = json["spin"]["refined_after_last_view_ms"].as_f64().unwrap_or(f64::NAN);
     let ms = |value: &Value| format!("{:.1} ms", value.as_f64().unwrap_or(f64::NAN));
     let mut rows = vec![
         ("Protocol".into(), format!("{}, {} views", demo.carm.description().protocol, made.spin.frames)),
@@ -268,6 +282,10 @@ fn page(demo: &Run, made: &Made, errors: &[ClassError], checks: &[Check], json: 
             format!("{} / {} / {}", ms(&lag["p50"]), ms(&lag["p99"]), ms(&lag["max"])),
         ),
         ("Complete after the last view".into(), format!("{after:.0} ms")),
+        (
+            "Second version, cone-beam artefact taken away".into(),
+            format!("{refined:.0} ms after the last view"),
+        ),
         ("Frames lost".into(), made.spin.lost.iter().map(|(_, count)| count).sum::<u64>().to_string()),
         (
             "Live view: shown / skipped".into(),

@@ -89,6 +89,8 @@ pub fn spin_facts(report: &SpinReport) -> Value {
         "lost": report.lost,
         "complete_after_last_view_ms":
             report.complete_after_last_view.map(|after| after.as_secs_f64() * 1e3),
+        "refined_after_last_view_ms":
+            report.refined_after_last_view.map(|after| after.as_secs_f64() * 1e3),
         "lag_ms": lag_facts(&report.lag),
         "deepest_backlog": report.deepest_backlog,
         "caught_up_from_recording": report.caught_up,
