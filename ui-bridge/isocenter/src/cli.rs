@@ -199,6 +199,63 @@ pub struct Reconstruct {
     /// Attenuation of water, 1/mm: for `--hu` and `--truncation water` of a stack.
     #[arg(long, default_value_t = 0.02059, value_parser = positive)]
     pub mu_water: f64,
+    /// Options of iterating.
+    #[command(flatten)]
+    pub iterative: IterativeOptions,
+}
+
+/// Options of refining a volume iteratively.
+#[derive(Args)]
+pub struct IterativeOptions {
+    /// How the volume is made; all but `fdk` refine the filtered back-projection.
+    #[arg(long, default_value = "fdk")]
+    pub algorithm: AlgorithmChoice,
+    /// Passes over all views; by default 3 of OS-SART, 10 of CGLS, 15 of FISTA-TV.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub iterations: Option<u16>,
+    /// Views of a subset (OS-SART, FISTA-TV).
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub subset_views: Option<u16>,
+    /// Share of each correction that is applied (OS-SART).
+    #[arg(long, value_parser = positive)]
+    pub relaxation: Option<f64>,
+    /// Contrast in HU that counts as noise (FISTA-TV).
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub smoothing: f64,
+    /// Quanta per pixel in air: weighs rays by their noise.
+    #[arg(long, value_parser = positive)]
+    pub photons: Option<f64>,
+    /// What iterating starts from.
+    #[arg(long, default_value = "fdk")]
+    pub start: StartChoice,
+    /// Let a coarse field around the volume take up what truncated views see there.
+    #[arg(long)]
+    pub outer_field: bool,
+    /// Stop after a pass that changes the volume by less, relative to its norm.
+    #[arg(long, value_parser = positive)]
+    pub stop_change: Option<f64>,
+}
+
+/// How a volume is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum AlgorithmChoice {
+    /// Filtered back-projection.
+    Fdk,
+    /// Simultaneous algebraic reconstruction by ordered subsets.
+    OsSart,
+    /// Conjugate gradients for least squares.
+    Cgls,
+    /// Least squares with total variation.
+    FistaTv,
+}
+
+/// What iterating starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum StartChoice {
+    /// The filtered back-projection.
+    Fdk,
+    /// Nothing.
+    Zero,
 }
 
 /// Options of any volume.

@@ -3,6 +3,7 @@
 mod contract;
 mod incomplete_runs;
 mod interruption;
+mod iterative;
 mod left_and_right;
 mod one_hash;
 mod program;

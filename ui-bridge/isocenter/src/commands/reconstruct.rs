@@ -1,7 +1,9 @@
 //! `isocenter reconstruct`: a run or a projection stack becomes a volume.
 
+mod refine;
+
 use crate::cancel;
-use crate::cli::{Reconstruct, TruncationChoice};
+use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
 use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
 use anyhow::{Context, Result, bail};
@@ -85,8 +87,21 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         !cancel::is_requested()
     })?;
     bar.finish_and_clear();
-    write_of_run(&made.volume, &options.out, &description.patient)?;
-    let mut report = facts(&made.volume, made.reconstruct_time.as_secs_f64(), threads, &made.stages);
+    let (mut volume, mut stages) = (made.volume, made.stages);
+    let mut refined = None;
+    let mut seconds = made.reconstruct_time.as_secs_f64();
+    if options.iterative.algorithm != AlgorithmChoice::Fdk {
+        let start = Instant::now();
+        let scan = refine::scan_of_run(&mut reader)?;
+        let mu_water = description.beam.mu_water_per_mm;
+        refine::hu_to_mu(&mut volume, mu_water);
+        refined = Some(refine::run(&options.iterative, mu_water, console, &scan, &mut volume, &mut stages)?);
+        to_hu(&mut volume, mu_water);
+        seconds += start.elapsed().as_secs_f64();
+    }
+    write_of_run(&volume, &options.out, &description.patient)?;
+    let mut report = facts(&volume, seconds, threads, &stages);
+    refine::tell(&mut report, refined);
     report["views"] = json!(made.views);
     report["protocol"] = json!(description.protocol);
     let matrices = description.planned_views.iter().map(|view| view.projection_matrix).collect();
@@ -102,6 +117,7 @@ fn from_stack(
     threads: usize,
 ) -> Result<Value> {
     let ProjectionStack { geometry, line_integrals, source } = stack;
+    let scan = geometry.clone();
     let volume_options = &options.volume;
     let start = Instant::now();
     let orbit = Orbit::fit(geometry.views())?;
@@ -131,6 +147,18 @@ fn from_stack(
         cancel::check()?;
     }
     let mut volume = fdk.finish(&mut stages)?;
+    let mut refined = None;
+    if options.iterative.algorithm != AlgorithmChoice::Fdk {
+        let scan = refine::Scan { geometry: scan, line_integrals };
+        refined = Some(refine::run(
+            &options.iterative,
+            options.mu_water,
+            console,
+            &scan,
+            &mut volume,
+            &mut stages,
+        )?);
+    }
     if volume_options.hu {
         to_hu(&mut volume, options.mu_water);
     }
@@ -139,6 +167,7 @@ fn from_stack(
     volume.provenance.warnings.extend(source.warnings);
     write(&volume, &options.out)?;
     let mut report = facts(&volume, seconds, threads, &stages);
+    refine::tell(&mut report, refined);
     report["views"] = json!(matrices.len());
     report["redundancy"] = json!(weights);
     report["geometry"] = summary;

@@ -1,0 +1,230 @@
+//! Iterating from the filtered back-projection: the same volume, version 2.
+
+use crate::cancel;
+use crate::cli::{AlgorithmChoice, IterativeOptions, StartChoice};
+use crate::console::Console;
+use anyhow::{Context, Result};
+use capture::RunReader;
+use carm::{ProjectionMatrix, Quantity, ScanGeometry, Stage, Volume};
+use indicatif::ProgressBar;
+use ndarray::Array3;
+use reconstruct::iterative::{
+    Algorithm, AlignedScan, Cgls, Estimate, FistaTv, FistaTvOptions, IterationReport, OsSart, OsSartOptions,
+    OuterField, Progress, ScanData, StopRule, System, SystemOptions, Watcher, iterate, statistical_weights,
+};
+use reconstruct::project::ColumnGrid;
+use reconstruct::{Observer, Orbit, Rows, WaterPrecorrection, line_integrals};
+use serde_json::{Value, json};
+use session::{StageTimes, ViewMaker};
+use std::collections::BTreeMap;
+
+/// Views and their line integrals, `[view, v, u]`.
+pub struct Scan {
+    /// Detector and matrices in the volume's space.
+    pub geometry: ScanGeometry,
+    /// Dimensionless.
+    pub line_integrals: Array3<f32>,
+}
+
+/// What iterating came to.
+pub struct Refined {
+    reports: Vec<IterationReport>,
+}
+
+/// Reads the views of a run once more, as line integrals in LPS.
+pub fn scan_of_run(reader: &mut RunReader) -> Result<Scan> {
+    let description = reader.description().clone();
+    let detector = description.detector;
+    let precorrection = WaterPrecorrection::new(&description.beam.water_precorrection);
+    let mut maker = ViewMaker::new(&description)?;
+    let mut counts = vec![0; detector.pixel_count()];
+    let mut samples = Vec::new();
+    let mut matrices: Vec<ProjectionMatrix> = Vec::new();
+    for index in 0..reader.frame_count() {
+        cancel::check()?;
+        let header = match reader.read_frame(index, &mut counts) {
+            Ok(header) => header,
+            // Said aloud by the reconstruction that came before.
+            Err(capture::CaptureError::FrameDamaged { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if !header.is_xray_on {
+            continue;
+        }
+        maker.correct(&header, &counts)?;
+        let view = maker.view()?;
+        let start = samples.len();
+        samples.resize(start + detector.pixel_count(), 0.0);
+        let rows = Rows { nu: detector.nu, averaged: 1 };
+        line_integrals(view.samples, rows, &precorrection, &mut samples[start..]);
+        matrices.push(view.projection_matrix);
+    }
+    let shape = (matrices.len(), detector.nv, detector.nu);
+    Ok(Scan {
+        geometry: ScanGeometry::new(detector, matrices)?,
+        line_integrals: Array3::from_shape_vec(shape, samples).context("views of one size")?,
+    })
+}
+
+/// Hounsfield units back to attenuation, to start from.
+pub fn hu_to_mu(volume: &mut Volume, mu_water_per_mm: f64) {
+    let scale = (mu_water_per_mm / 1000.0) as f32;
+    volume.values.mapv_inplace(|hu| (hu + 1000.0) * scale);
+    volume.quantity = Quantity::MuPerMm;
+}
+
+/// Refines `volume`, in 1/mm, and adds to its history.
+pub fn run(
+    options: &IterativeOptions,
+    mu_water_per_mm: f64,
+    console: &Console,
+    scan: &Scan,
+    volume: &mut Volume,
+    stages: &mut StageTimes,
+) -> Result<Refined> {
+    let mut found = None;
+    stages.stage("iterative", &mut || found = Some(solve(options, mu_water_per_mm, console, scan, volume)));
+    let (values, reports, parameters) = found.context("the stage ran")??;
+    volume.values = values;
+    let name = name_of(options.algorithm).to_string();
+    volume.provenance.stages.push(Stage { name, parameters, seconds: 0.0 });
+    Ok(Refined { reports })
+}
+
+type Solution = (Array3<f32>, Vec<IterationReport>, BTreeMap<String, String>);
+
+fn solve(
+    options: &IterativeOptions,
+    mu_water_per_mm: f64,
+    console: &Console,
+    scan: &Scan,
+    volume: &Volume,
+) -> Result<Solution> {
+    let orbit = Orbit::fit(scan.geometry.views())?;
+    let column = ColumnGrid::nearest_to(volume.grid, &orbit.axis).column_direction();
+    // An oblique volume iterates on the views as they are.
+    let is_aligned = column.cross(&orbit.axis).norm() < 1e-2;
+    let aligned = if is_aligned {
+        Some(AlignedScan::new(&scan.geometry, scan.line_integrals.view(), &column)?)
+    } else {
+        None
+    };
+    let (geometry, line_integrals, measured) = match &aligned {
+        Some(aligned) => (&aligned.geometry, aligned.line_integrals.view(), Some(&aligned.weights)),
+        None => (&scan.geometry, scan.line_integrals.view(), None),
+    };
+    let mut weights = measured.cloned();
+    if let Some(photons) = options.photons {
+        let statistical = statistical_weights(line_integrals, photons, 0.0);
+        weights = Some(match weights {
+            Some(measured) => measured * statistical,
+            None => statistical,
+        });
+    }
+    let data = ScanData { geometry, line_integrals, weights: weights.as_ref().map(|weights| weights.view()) };
+    let system_options = SystemOptions {
+        non_negative: options.algorithm != AlgorithmChoice::Cgls,
+        outer: options.outer_field.then_some(OuterField::USUAL),
+        ..SystemOptions::default()
+    };
+    let system = System::new(data, volume.grid, &system_options)?;
+    let start = match options.start {
+        StartChoice::Fdk => system.estimate_from(volume.values.view())?,
+        StartChoice::Zero => system.zero_estimate(),
+    };
+    let (mut algorithm, passes, mut parameters) = algorithm_of(options, mu_water_per_mm, &system, start)?;
+    let rule = StopRule {
+        relative_change: options.stop_change.unwrap_or(0.0),
+        ..StopRule::after(options.iterations.map_or(passes, usize::from))
+    };
+    let bar = console.progress((rule.iterations * system.view_count()) as u64, "iterating");
+    let reports = iterate(&mut *algorithm, &rule, &mut Bar(&bar))?;
+    bar.finish_and_clear();
+    let last = reports.last().context("at least one pass")?;
+    parameters.extend(
+        [
+            ("version", "2".to_string()),
+            ("start", if options.start == StartChoice::Fdk { "fdk" } else { "zero" }.to_string()),
+            ("iterations", reports.len().to_string()),
+            ("residual_rms", format!("{:.6}", last.residual_rms)),
+            ("projector", format!("Joseph and its transpose, {:?}", system_options.isa).to_lowercase()),
+            ("virtual_detector", is_aligned.to_string()),
+            ("photons", options.photons.map_or("all rays alike".into(), |photons| photons.to_string())),
+            ("outer_field", options.outer_field.to_string()),
+        ]
+        .map(|(key, value)| (key.to_string(), value)),
+    );
+    Ok((system.volume(algorithm.estimate()), reports, parameters))
+}
+
+type Chosen<'s> = (Box<dyn Algorithm + 's>, usize, BTreeMap<String, String>);
+
+/// The algorithm, its usual number of passes, and its parameters as text.
+fn algorithm_of<'s>(
+    options: &IterativeOptions,
+    mu_water_per_mm: f64,
+    system: &'s System<'_>,
+    start: Estimate,
+) -> Result<Chosen<'s>> {
+    let subset_views = options.subset_views.map(usize::from);
+    let mut parameters = BTreeMap::new();
+    let mut note = |key: &str, value: String| parameters.insert(key.to_string(), value);
+    let chosen: (Box<dyn Algorithm + 's>, usize) = match options.algorithm {
+        AlgorithmChoice::Fdk => anyhow::bail!("filtered back-projection does not iterate"),
+        AlgorithmChoice::OsSart => {
+            let usual = OsSartOptions::default();
+            let chosen = OsSartOptions {
+                subset_views: subset_views.unwrap_or(usual.subset_views),
+                relaxation: options.relaxation.unwrap_or(usual.relaxation),
+                ..usual
+            };
+            note("subset_views", chosen.subset_views.to_string());
+            note("relaxation", format!("{} times {} a pass", chosen.relaxation, chosen.relaxation_decay));
+            (Box::new(OsSart::new(system, start, chosen)?), 3)
+        }
+        AlgorithmChoice::Cgls => (Box::new(Cgls::new(system, start)?), 10),
+        AlgorithmChoice::FistaTv => {
+            let usual = FistaTvOptions::default();
+            let chosen = FistaTvOptions {
+                subset_views: subset_views.unwrap_or(usual.subset_views),
+                smoothing_per_mm: options.smoothing * mu_water_per_mm / 1000.0,
+                ..usual
+            };
+            note("subset_views", chosen.subset_views.to_string());
+            note("smoothing_per_mm", chosen.smoothing_per_mm.to_string());
+            (Box::new(FistaTv::new(system, start, chosen)?), 15)
+        }
+    };
+    Ok((chosen.0, chosen.1, parameters))
+}
+
+/// A bar that Ctrl-C can stop.
+struct Bar<'a>(&'a ProgressBar);
+
+impl Watcher for Bar<'_> {
+    fn progress(&mut self, progress: Progress) -> bool {
+        self.0.set_position((progress.iteration * progress.views + progress.views_done) as u64);
+        !cancel::is_requested()
+    }
+}
+
+fn name_of(algorithm: AlgorithmChoice) -> &'static str {
+    match algorithm {
+        AlgorithmChoice::Fdk => "fdk",
+        AlgorithmChoice::OsSart => "os-sart",
+        AlgorithmChoice::Cgls => "cgls",
+        AlgorithmChoice::FistaTv => "fista-tv",
+    }
+}
+
+/// Adds the version and what each pass came to.
+pub fn tell(report: &mut Value, refined: Option<Refined>) {
+    report["version"] = json!(if refined.is_some() { 2 } else { 1 });
+    if let Some(refined) = refined {
+        report["iterations"] = refined
+            .reports
+            .iter()
+            .map(|pass| json!({ "residual_rms": pass.residual_rms, "relative_change": pass.relative_change }))
+            .collect();
+    }
+}
