@@ -180,7 +180,7 @@ impl FrameSource for Camera {
 
 impl Drop for Camera {
     /// Stops the pipeline. A GigE camera that was unplugged takes some ten seconds to be told so by its own protocol:
-    /// it is left to a thread of its own when it needs longer than [`CLOSING_WAIT`].
+    /// it is left to a thread of its own when it needs longer than `CLOSING_WAIT`.
     fn drop(&mut self) {
         let pipeline = self.pipeline.clone();
         let (stopped, is_stopped) = std::sync::mpsc::sync_channel(1);

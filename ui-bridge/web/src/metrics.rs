@@ -15,6 +15,24 @@ use std::sync::Arc;
 
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Name, help, and what it counts.
+type Count = (&'static str, &'static str, fn(&Ledger) -> u64);
+
+const COUNTS: [Count; 12] = [
+    ("frames_received", "Frames that came from the device", |ledger| ledger.received),
+    ("frames_lost", "Frames that the device numbered and that never came", |ledger| ledger.lost),
+    ("frames_refused", "Frames that came twice or too late", |ledger| ledger.refused),
+    ("frames_shown", "Live images finished", |ledger| ledger.shown),
+    ("frames_skipped", "Frames passed over for a newer one", |ledger| ledger.skipped),
+    ("frames_held", "Frames without X-rays, which leave the last image", |ledger| ledger.held),
+    ("frames_unshowable", "Frames that could not be made an image", |ledger| ledger.unshowable),
+    ("frames_recorded", "Frames written to a recording", |ledger| ledger.recorded),
+    ("frames_record_lost", "Frames that should have been recorded and were not", |ledger| ledger.record_lost),
+    ("frames_unrecorded", "Frames that came while nothing was to be recorded", |ledger| ledger.unrecorded),
+    ("stalls", "Times that frames were due and did not come", |ledger| ledger.stalls),
+    ("device_openings", "Times that the device was opened", |ledger| ledger.opened),
+];
+
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let mut registry = Registry::with_prefix("isocenter");
     registry.register_collector(Box::new(Look(app.service.clone())));
@@ -38,25 +56,7 @@ impl Collector for Look {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let status = self.0.status();
         let streams = || status.streams.iter().map(|stream| (stream.name.as_str(), stream));
-        let counts: [(&str, &str, fn(&Ledger) -> u64); 12] = [
-            ("frames_received", "Frames that came from the device", |ledger| ledger.received),
-            ("frames_lost", "Frames that the device numbered and that never came", |ledger| ledger.lost),
-            ("frames_refused", "Frames that came twice or too late", |ledger| ledger.refused),
-            ("frames_shown", "Live images finished", |ledger| ledger.shown),
-            ("frames_skipped", "Frames passed over for a newer one", |ledger| ledger.skipped),
-            ("frames_held", "Frames without X-rays, which leave the last image", |ledger| ledger.held),
-            ("frames_unshowable", "Frames that could not be made an image", |ledger| ledger.unshowable),
-            ("frames_recorded", "Frames written to a recording", |ledger| ledger.recorded),
-            ("frames_record_lost", "Frames that should have been recorded and were not", |ledger| {
-                ledger.record_lost
-            }),
-            ("frames_unrecorded", "Frames that came while nothing was to be recorded", |ledger| {
-                ledger.unrecorded
-            }),
-            ("stalls", "Times that frames were due and did not come", |ledger| ledger.stalls),
-            ("device_openings", "Times that the device was opened", |ledger| ledger.opened),
-        ];
-        for (name, help, count) in counts {
+        for (name, help, count) in COUNTS {
             let rows = streams().map(|(stream, status)| (stream, ConstCounter::new(count(&status.ledger))));
             family(&mut encoder, name, help, None, rows)?;
         }
