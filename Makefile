@@ -39,6 +39,8 @@ compare: setup $(PEERS)
 	@.ci/setup plastimatch
 	cargo build --release --locked -p isocenter
 	out/peers-venv/bin/python benches/peers/compare.py --binary target/release/isocenter $(COMPARE_FLAGS)
+	cargo build --release --locked -p printing --example mesh_from_field
+	out/peers-venv/bin/python benches/peers/mesh_compare.py --ours target/release/examples/mesh_from_field
 
 bench: setup
 	cargo bench --locked -p isocenter-benches

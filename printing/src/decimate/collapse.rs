@@ -114,7 +114,7 @@ impl Surface {
             .collect();
         let edge_mm = mean_edge(&positions, &faces);
         let mut near =
-            Neighbourhood::new(faces.len(), (2.0 * edge_mm).max(f64::from(f32::MIN_POSITIVE)) as f32);
+            Neighbourhood::new(faces.len(), (1.5 * edge_mm).max(f64::from(f32::MIN_POSITIVE)) as f32);
         for (face, triangle) in faces.iter().enumerate() {
             near.enter(face as u32, &Bounds::of(&triangle.map(|v| positions[v as usize])));
         }
@@ -263,7 +263,10 @@ impl Surface {
             after[moved] = to;
             let (was, is) = (doubled_normal(&before), doubled_normal(&after));
             let turn = was.dot(&is);
-            if !(turn > TURN_LEAST * was.norm() * is.norm()) || self.is_stretched(&before, &after) {
+            if turn.is_nan()
+                || turn <= TURN_LEAST * was.norm() * is.norm()
+                || self.is_stretched(&before, &after)
+            {
                 return false;
             }
             scratch.kept.push(face);
@@ -280,7 +283,8 @@ impl Surface {
         };
         let shape = |t: &[Vector3<f64>; 3]| doubled_normal(t).norm() / longest(t);
         let is = shape(after);
-        !(is >= SHAPE_LEAST || is >= shape(before)) || longest(after) > self.edge_most_squared
+        // A shape that is no number is no shape.
+        is.is_nan() || (is < SHAPE_LEAST && is < shape(before)) || longest(after) > self.edge_most_squared
     }
 
     fn keeps_distance(&self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {

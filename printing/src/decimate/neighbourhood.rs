@@ -10,10 +10,18 @@ pub struct Neighbourhood {
     heads: Vec<u32>,
     entries: Vec<Entry>,
     free: u32,
-    /// How often each triangle was entered; zero for those that are gone.
-    current: Vec<u32>,
-    seen: Vec<u32>,
+    members: Vec<Member>,
     query: u32,
+}
+
+/// What is known of a triangle, together, because it is looked up together.
+#[derive(Clone, Copy)]
+struct Member {
+    bounds: Bounds,
+    /// How often it was entered or left.
+    stamp: u32,
+    /// The last query that met it.
+    seen: u32,
 }
 
 struct Entry {
@@ -29,16 +37,17 @@ impl Neighbourhood {
             heads: vec![NONE; (2 * triangles).next_power_of_two()],
             entries: Vec::with_capacity(4 * triangles),
             free: NONE,
-            current: vec![0; triangles],
-            seen: vec![0; triangles],
+            members: vec![Member { bounds: Bounds::EMPTY, stamp: 0, seen: 0 }; triangles],
             query: 0,
         }
     }
 
     /// Enters a triangle, or enters it anew where it is now.
     pub fn enter(&mut self, triangle: u32, bounds: &Bounds) {
-        self.current[triangle as usize] += 1;
-        let stamp = self.current[triangle as usize];
+        let member = &mut self.members[triangle as usize];
+        member.bounds = *bounds;
+        member.stamp += 1;
+        let stamp = member.stamp;
         let mask = self.heads.len() - 1;
         for cell in cells(bounds, self.cell_mm) {
             let head = &mut self.heads[slot(cell) & mask];
@@ -57,10 +66,10 @@ impl Neighbourhood {
 
     /// Forgets a triangle.
     pub fn leave(&mut self, triangle: u32) {
-        self.current[triangle as usize] += 1;
+        self.members[triangle as usize].stamp += 1;
     }
 
-    /// Puts every triangle whose cells touch the box's into `found`, once; some lie farther away.
+    /// Puts every triangle whose box overlaps into `found`, once.
     pub fn near(&mut self, bounds: &Bounds, found: &mut Vec<u32>) {
         found.clear();
         self.query += 1;
@@ -71,9 +80,10 @@ impl Neighbourhood {
             let mut at = self.heads[head];
             while at != NONE {
                 let Entry { triangle, stamp, next } = self.entries[at as usize];
-                if stamp == self.current[triangle as usize] {
-                    if self.seen[triangle as usize] != self.query {
-                        self.seen[triangle as usize] = self.query;
+                let member = &mut self.members[triangle as usize];
+                if stamp == member.stamp {
+                    if member.seen != self.query && member.bounds.overlaps(bounds) {
+                        member.seen = self.query;
                         found.push(triangle);
                     }
                     previous = at;

@@ -16,7 +16,7 @@ use ndarray::{Array3, s};
 use rayon::prelude::*;
 
 /// How a field is made from an image and a mask.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LabelOptions {
     /// Standard deviation of the scanner's blur, mm, where it is known, without the voxel's own width, which is known
     /// anyway; the effect of both is then undone.
@@ -25,12 +25,6 @@ pub struct LabelOptions {
     pub spacing_most_mm: Option<f64>,
     /// How far the surface may lie from the mask's border, mm; one and a half voxels where not given.
     pub trust_mm: Option<f64>,
-}
-
-impl Default for LabelOptions {
-    fn default() -> Self {
-        Self { blur_sigma_mm: None, spacing_most_mm: None, trust_mm: None }
-    }
 }
 
 /// A field from labels, and what its level rests on.
