@@ -101,7 +101,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
     }
     write_of_run(&volume, &options.out, &description.patient)?;
     let mut report = facts(&volume, seconds, threads, &stages);
-    refine::tell(&mut report, refined);
+    refine::tell(&mut report, &volume, refined);
     report["views"] = json!(made.views);
     report["protocol"] = json!(description.protocol);
     let matrices = description.planned_views.iter().map(|view| view.projection_matrix).collect();
@@ -167,7 +167,7 @@ fn from_stack(
     volume.provenance.warnings.extend(source.warnings);
     write(&volume, &options.out)?;
     let mut report = facts(&volume, seconds, threads, &stages);
-    refine::tell(&mut report, refined);
+    refine::tell(&mut report, &volume, refined);
     report["views"] = json!(matrices.len());
     report["redundancy"] = json!(weights);
     report["geometry"] = summary;

@@ -1,4 +1,4 @@
-//! Iterating from the filtered back-projection: the same volume, version 2.
+//! Iterating from the filtered back-projection: the next version of the same volume.
 
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, IterativeOptions, StartChoice};
@@ -143,7 +143,7 @@ fn solve(
     let last = reports.last().context("at least one pass")?;
     parameters.extend(
         [
-            ("version", "2".to_string()),
+            ("version", (version_of(volume) + 1).to_string()),
             ("start", if options.start == StartChoice::Fdk { "fdk" } else { "zero" }.to_string()),
             ("iterations", reports.len().to_string()),
             ("residual_rms", format!("{:.6}", last.residual_rms)),
@@ -217,9 +217,16 @@ fn name_of(algorithm: AlgorithmChoice) -> &'static str {
     }
 }
 
+/// Which version of its volume this is: one more for the second pass of filtered back-projection, one for iterating.
+fn version_of(volume: &Volume) -> usize {
+    let has = |names: &[&str]| volume.provenance.stages.iter().any(|stage| names.contains(&&*stage.name));
+    1 + usize::from(has(&["missing-views", "cone-beam-artefact"]))
+        + usize::from(has(&["os-sart", "cgls", "fista-tv"]))
+}
+
 /// Adds the version and what each pass came to.
-pub fn tell(report: &mut Value, refined: Option<Refined>) {
-    report["version"] = json!(if refined.is_some() { 2 } else { 1 });
+pub fn tell(report: &mut Value, volume: &Volume, refined: Option<Refined>) {
+    report["version"] = json!(version_of(volume));
     if let Some(refined) = refined {
         report["iterations"] = refined
             .reports
