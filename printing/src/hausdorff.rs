@@ -49,9 +49,9 @@ impl Hausdorff {
 }
 
 /// Splits stop where the bound is this near to a sampled distance, mm.
-const GAP_MM: f64 = 0.01;
+const GAP_MM: f64 = 0.05;
 /// A triangle is halved this often at most.
-const SPLITS_MOST: u32 = 10;
+const SPLITS_MOST: u32 = 6;
 
 /// The two-sided distance of two surfaces.
 ///
@@ -62,7 +62,7 @@ const SPLITS_MOST: u32 = 10;
 /// Every vertex and every triangle's centre is looked at, for the mean and the percentile with its share of the
 /// area. The distance to *one* triangle is convex, so over a piece of the surface it is greatest at the piece's
 /// corners: the least such value over the triangles that are nearest to its corners and centre bounds the piece.
-/// Pieces whose bound exceeds the largest sampled distance by more than 0.01 mm are split at their sides' middles.
+/// Pieces whose bound exceeds the largest sampled distance by more than 0.05 mm are split at their sides' middles.
 pub fn hausdorff(a: &TriangleMesh, b: &TriangleMesh) -> Result<Hausdorff, PrintingError> {
     let (near_a, near_b) = (NearestSurface::new(a)?, NearestSurface::new(b)?);
     Ok(Hausdorff { forward: distances(a, &near_b), backward: distances(b, &near_a) })
@@ -259,7 +259,7 @@ mod tests {
         // From (0, 0, 0) the nearest point lies on a slope of 0.7 over 1.
         let expected = 0.7 / (1.0 + 0.49_f64).sqrt();
         assert!(found.forward.max_mm <= expected + 1e-6 && found.forward.bound_mm >= expected - 1e-6);
-        assert!(found.forward.bound_mm - expected < 0.02, "{found:?}");
+        assert!(found.forward.bound_mm - expected < 0.06, "{found:?}");
         assert!((found.backward.max_mm - 0.7).abs() < 1e-6);
         assert!(found.bound_mm() >= found.max_mm());
     }

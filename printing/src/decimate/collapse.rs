@@ -83,7 +83,7 @@ impl Eq for Candidate {}
 
 impl Surface {
     /// `mesh`: closed and manifold.
-    pub fn new(mesh: &TriangleMesh, max_error_mm: f64) -> Self {
+    pub fn new(mesh: &TriangleMesh, target_faces: usize, max_error_mm: f64) -> Self {
         let (positions, faces) = (mesh.vertices_mm.clone(), mesh.triangles.clone());
         let mut spans = vec![(0, 0); positions.len()];
         for &vertex in faces.iter().flatten() {
@@ -113,8 +113,10 @@ impl Surface {
             })
             .collect();
         let edge_mm = mean_edge(&positions, &faces);
-        let mut near =
-            Neighbourhood::new(faces.len(), (1.5 * edge_mm).max(f64::from(f32::MIN_POSITIVE)) as f32);
+        // Edges grow as the root of what is left: cells suit the last ones, which span the most of them.
+        let growth = (faces.len() as f64 / target_faces.max(1) as f64).sqrt().clamp(1.0, 8.0);
+        let cell_mm = 1.5 * edge_mm * growth;
+        let mut near = Neighbourhood::new(faces.len(), cell_mm.max(f64::from(f32::MIN_POSITIVE)) as f32);
         for (face, triangle) in faces.iter().enumerate() {
             near.enter(face as u32, &Bounds::of(&triangle.map(|v| positions[v as usize])));
         }

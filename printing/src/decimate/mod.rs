@@ -61,7 +61,7 @@ pub fn decimate(
     if to_remove == 0 {
         return Ok(Decimated { mesh: mesh.clone(), faces_before, deviation_mm: 0.0 });
     }
-    let mut surface = Surface::new(mesh, max_error_mm);
+    let mut surface = Surface::new(mesh, target_faces, max_error_mm);
     let mut looked_at = 0;
     while surface.face_count() > target_faces && surface.collapse_next() {
         if looked_at % REPORT_EVERY == 0 {

@@ -28,7 +28,11 @@ fn decimate_keeps_a_ball_within_the_allowed_distance() {
     let report = check(&less.mesh);
     assert!(report.is_sound() && report.faces <= mesh.triangles.len() / 4, "{report}");
     let distance = hausdorff(&mesh, &less.mesh).unwrap();
-    assert!(less.deviation_mm <= 0.1 && distance.bound_mm() < 0.12, "{} {distance:?}", less.deviation_mm);
+    assert!(
+        less.deviation_mm <= 0.1 && distance.max_mm() < 0.12 && distance.bound_mm() < 0.17,
+        "{} {distance:?}",
+        less.deviation_mm
+    );
     assert!(distance.mean_mm() < 0.02, "{distance:?}");
     assert!((report.volume_mm3 / check(&mesh).volume_mm3 - 1.0).abs() < 0.003);
 }
