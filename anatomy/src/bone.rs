@@ -55,8 +55,6 @@ const CONTRAST: u16 = 2;
 pub struct Bone {
     /// Bone with its marrow.
     pub mask: Vec<bool>,
-    /// Contrast-filled blood, enhanced organs and metal brighter than bone's border.
-    pub contrast: Vec<bool>,
     /// Cores of metal and undiluted contrast medium.
     pub dense: Vec<bool>,
     /// The canal, slice by slice.
@@ -90,7 +88,7 @@ impl Bone {
         drop(rings);
         progress.step(0.75, "marrow")?;
         let mask = with_marrow(body, &levels, pieces, &contrast, &canal);
-        Ok(Self { mask, contrast, dense: cores.dense, canal, levels, blood_hu: cores.blood_hu })
+        Ok(Self { mask, dense: cores.dense, canal, levels, blood_hu: cores.blood_hu })
     }
 }
 

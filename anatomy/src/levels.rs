@@ -39,8 +39,6 @@ pub struct Levels {
     border: Vec<f32>,
     /// The mode of soft tissue in the whole body, HU.
     pub soft_hu: f32,
-    /// Standard deviation of the noise in soft tissue, HU.
-    pub noise_hu: f32,
 }
 
 impl Levels {
@@ -87,8 +85,7 @@ impl Levels {
             border[tile] = soft[tile] + (BORDER_SHARE * above).clamp(BORDER_HU[0], BORDER_HU[1]);
         }
         let factor = std::array::from_fn(|a| factor[a] * tile_factor[a]);
-        let noise_hu = noise(body, soft_hu);
-        Self { tiles, factor, soft, border, soft_hu, noise_hu }
+        Self { tiles, factor, soft, border, soft_hu }
     }
 
     /// Level of soft tissue at a place of the body's lattice, HU.
@@ -171,8 +168,16 @@ fn near(members: &[Vec<f32>], tiles: &Lattice, tile: usize) -> Vec<f32> {
     near
 }
 
-/// The most frequent value between two limits, from a histogram smoothed over three bins; none for too few.
-fn mode(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) -> Option<f32> {
+/// The most frequent value between two limits; none for too few values.
+fn mode(values: impl Iterator<Item = f32>, limits: [f32; 2]) -> Option<f32> {
+    let counts = smooth_histogram(values, limits)?;
+    // The first of equals, so that the answer does not hang on an order.
+    let best = (0..counts.len()).rev().max_by_key(|bin| counts[*bin])?;
+    Some(limits[0] + (best as f32 + 0.5) * BIN_HU)
+}
+
+/// Counts between two limits, smoothed over three bins; none for too few values.
+fn smooth_histogram(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) -> Option<Vec<usize>> {
     let bins = ((high - low) / BIN_HU).round() as usize;
     let mut counts = vec![0_usize; bins];
     let mut total = 0;
@@ -180,30 +185,7 @@ fn mode(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) -> Option<f32>
         counts[(((value - low) / BIN_HU) as usize).min(bins - 1)] += 1;
         total += 1;
     }
-    if total < VOXELS_MIN {
-        return None;
-    }
-    let smooth = |bin: usize| {
-        let at = |bin: Option<usize>| bin.and_then(|bin| counts.get(bin)).copied().unwrap_or(0);
-        at(bin.checked_sub(1)) + 2 * counts[bin] + at(Some(bin + 1))
-    };
-    // The first of equals, so that the answer does not hang on an order.
-    let best = (0..bins).rev().max_by_key(|bin| smooth(*bin))?;
-    Some(low + (best as f32 + 0.5) * BIN_HU)
-}
-
-/// Standard deviation of the noise: from differences of neighbours in soft tissue, by their median.
-fn noise(body: &Body, soft_hu: f32) -> f32 {
-    let is_soft = |hu: f32| (hu - soft_hu).abs() < 150.0;
-    let mut differences: Vec<f32> = (2..body.hu.len())
-        .step_by(7)
-        .filter(|i| body.inside[*i] && is_soft(body.hu[*i]) && is_soft(body.hu[i - 2]))
-        .map(|i| (body.hu[i] - body.hu[i - 2]).abs())
-        .collect();
-    if differences.len() < VOXELS_MIN {
-        return 0.0;
-    }
-    let middle = differences.len() / 2;
-    // The median of |difference| of two normal numbers is 0.6745 sqrt(2) standard deviations.
-    *differences.select_nth_unstable_by(middle, f32::total_cmp).1 / 0.954
+    let at = |bin: Option<usize>| bin.and_then(|bin| counts.get(bin)).copied().unwrap_or(0);
+    let smooth = (0..bins).map(|bin| at(bin.checked_sub(1)) + 2 * counts[bin] + at(Some(bin + 1)));
+    (total >= VOXELS_MIN).then(|| smooth.collect())
 }

@@ -9,8 +9,6 @@ use ndarray::Array3;
 pub enum Target {
     /// All bone, marrow included, as one label.
     Bone,
-    /// Vertebrae, each with a label of its own, named where the field of view shows how.
-    Vertebrae,
     /// The contrast-filled aorta, or the vessel that seeds are given for.
     Vessel,
     /// Metal.
@@ -23,14 +21,12 @@ pub enum Target {
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 6] =
-        [Self::Bone, Self::Vertebrae, Self::Vessel, Self::Metal, Self::Calcification, Self::Skin];
+    pub const ALL: [Self; 5] = [Self::Bone, Self::Vessel, Self::Metal, Self::Calcification, Self::Skin];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Bone => "bone",
-            Self::Vertebrae => "vertebrae",
             Self::Vessel => "vessel",
             Self::Metal => "metal",
             Self::Calcification => "calcification",

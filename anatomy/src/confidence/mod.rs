@@ -21,7 +21,7 @@ pub struct Weights(pub [f64; FEATURES.len()]);
 
 impl Weights {
     /// All but the last fitted on the chest CT LIDC-IDRI-0001 and the abdominal CT of TotalSegmentator's tests, against label maps by
-    /// TotalSegmentator, both patients weighing the same: `calibration` in `tests/data_segmentation.rs` fits them
+    /// TotalSegmentator, both patients weighing the same: `data_confidence_is_calibrated_on_the_patient_left_out` in `tests/data.rs` fits them
     /// again, leaves each patient out in turn, and prints both. Neither of these CTs ends inside the body sideways, so the
     /// weight of the end of the data is an estimate.
     pub fn fitted() -> Self {
