@@ -191,8 +191,9 @@ fn taps(image: &[f32], nu: usize, tu: f32, tv: f32) -> f32 {
 fn taps_avx2(image: &[f32], nu: usize, tu: f32, tv: f32) -> f32 {
     use std::arch::x86_64::*;
     let image = &image[..3 * nu + 4];
-    // SAFETY: four lines of four pixels each lie in the slice, and the coefficients are four floats.
+    // SAFETY: four lines of four pixels each lie in the slice.
     let line = |index: usize| unsafe { _mm_loadu_ps(image.as_ptr().add(index * nu)) };
+    // SAFETY: the coefficients of a power are four floats.
     let power = |index: usize| unsafe { _mm_loadu_ps(KEYS[index].as_ptr()) };
     let keys = |t: f32| {
         let t = _mm_set1_ps(t);
