@@ -1,8 +1,9 @@
-//! All outside file formats: DICOM, NIfTI, MetaImage, NRRD, RTK geometry, projection stacks.
+//! All outside file formats: DICOM, NIfTI, MetaImage, NRRD, RTK geometry, projection stacks, and surfaces (STL, 3MF,
+//! OBJ, PLY).
 //!
-//! The ways in are [`read_volume`], [`read_projection_stack`] and [`inspect_file`]; the way out is
-//! [`write_volume`] with its [`WriteOptions`]. Every volume arrives in LPS millimetres with its orientation,
-//! left-handed voxel axes included; every failure is an [`InterchangeError`] that names the file, what was
+//! The ways in are [`read_volume`], [`read_projection_stack`], [`read_mesh`] and [`inspect_file`]; the ways out are
+//! [`write_volume`] with its [`WriteOptions`], and [`write_mesh`]. Every volume arrives in LPS millimetres with its
+//! orientation, left-handed voxel axes included; every failure is an [`InterchangeError`] that names the file, what was
 //! expected and what was found, and never a patient. Files appear whole or not at all.
 //!
 //! Nothing is allocated because a header declares a size: sizes are first held against the bytes that are there.
@@ -37,6 +38,7 @@ mod fixture;
 mod format;
 mod inspect;
 mod matrices;
+mod mesh;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -51,4 +53,5 @@ pub use error::{InterchangeError, SeriesSummary};
 pub use format::{VolumeFormat, WriteOptions, read_volume, write_volume};
 pub use inspect::{Inspection, inspect_file};
 pub use matrices::{read_matrices, write_matrices};
+pub use mesh::{Colour, MeshFile, MeshFormat, MeshPart, read_mesh, write_mesh};
 pub use projection_stack::{GeometryFormat, ProjectionStack, StackSource, read_projection_stack};
