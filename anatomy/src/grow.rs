@@ -111,7 +111,7 @@ mod tests {
             .map(|i| {
                 let [z, y, x] = lattice.position(i);
                 let from_axis = (z as f32 - 20.0).hypot(y as f32 - 20.0);
-                if (x < 50 && from_axis < 3.5) || x >= 50 { 100.0 } else { 0.0 }
+                if x >= 50 || from_axis < 3.5 { 100.0 } else { 0.0 }
             })
             .collect();
         (values, lattice)

@@ -92,9 +92,8 @@ impl Orientation {
     /// First and last voxel (x, y, z) of the reordered volume on the original one.
     pub(crate) fn bounds_back(&self, bounds: [[usize; 2]; 3]) -> [[usize; 2]; 3] {
         let mut original = [[0; 2]; 3];
-        for axis in 0..3 {
+        for (axis, [low, high]) in bounds.into_iter().enumerate() {
             let old = self.from[axis];
-            let [low, high] = bounds[axis];
             let last = self.shape[old] - 1;
             original[old] = if self.is_flipped[axis] { [last - high, last - low] } else { [low, high] };
         }

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn score_knows_a_constant_from_knowledge() {
-        let outcomes = |i: usize| i % 4 != 0;
+        let outcomes = |i: usize| !i.is_multiple_of(4);
         let constant: Vec<(f64, bool)> = (0..1000).map(|i| (0.75, outcomes(i))).collect();
         let told = score(&constant);
         assert!(told.calibration_error < 1e-9 && (told.auc - 0.5).abs() < 1e-9);

@@ -64,12 +64,12 @@ impl Section {
     /// The voxel at its centre.
     pub(crate) fn index(&self, lattice: &Lattice) -> Option<usize> {
         let mut at = [0; 3];
-        for axis in 0..3 {
+        for (axis, place) in at.iter_mut().enumerate() {
             let index = (self.centre_mm[axis] / lattice.spacing_mm[axis]).round();
             if !(index >= 0.0 && index < lattice.shape[axis] as f64) {
                 return None;
             }
-            at[axis] = index as usize;
+            *place = index as usize;
         }
         Some(lattice.index(at))
     }
