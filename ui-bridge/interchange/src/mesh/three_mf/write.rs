@@ -97,7 +97,7 @@ fn write_object(
 ) -> io::Result<()> {
     write!(writer, "  <object id=\"{id}\" type=\"model\"")?;
     if !part.name.is_empty() {
-        write!(writer, " name=\"{}\"", escape(&one_line(&part.name)))?;
+        write!(writer, " name=\"{}\"", escape(one_line(&part.name)))?;
     }
     if let Some(colour) = colour {
         write!(writer, " pid=\"{COLOURS_ID}\" pindex=\"{colour}\"")?;
