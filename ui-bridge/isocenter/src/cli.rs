@@ -31,10 +31,12 @@ pub enum Command {
     Replay(Replay),
     /// Reconstruct a run or a projection stack.
     Reconstruct(Reconstruct),
-    /// The daemon: own the devices, show live images, record, spin.
-    Serve(Serve),
     /// Find bone, vessels and more in a volume, and say how sure each voxel is.
     Segment(Segment),
+    /// Make a printable model, checked as it is read back, with a report of how far to trust it.
+    Model(Model),
+    /// The daemon: own the devices, show live images, record, spin.
+    Serve(Serve),
     /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
@@ -305,17 +307,6 @@ pub enum TruncationChoice {
     Water,
 }
 
-/// Options of `serve`.
-#[derive(Args)]
-pub struct Serve {
-    /// The configuration: TOML, described in `deploy/isocenter.toml`.
-    #[arg(long)]
-    pub config: PathBuf,
-    /// Only say whether the configuration is sound.
-    #[arg(long)]
-    pub check: bool,
-}
-
 /// Options of `segment`.
 #[derive(Args)]
 pub struct Segment {
@@ -330,6 +321,46 @@ pub struct Segment {
     /// Where the confidence of each voxel goes, in percent.
     #[arg(long)]
     pub confidence: Option<PathBuf>,
+    /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
+    #[arg(long, value_parser = triple, allow_hyphen_values = true)]
+    pub seed: Vec<Triple>,
+    /// Worker threads; by default one a core.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Options of `model`.
+#[derive(Args)]
+pub struct Model {
+    /// CT or cone-beam volume in Hounsfield units.
+    pub volume: PathBuf,
+    /// What to make.
+    #[arg(long)]
+    pub target: TargetChoice,
+    /// The model to write: .3mf, .stl, .obj or .ply; its report goes beside it.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Triangles to keep.
+    #[arg(long, default_value_t = 600_000, value_parser = faces)]
+    pub faces: usize,
+    /// Farthest that leaving triangles out may move the surface, mm.
+    #[arg(long, default_value_t = 0.15, value_parser = positive)]
+    pub error_mm: f64,
+    /// Standard deviation of the smoothing, mm; 0 for none.
+    #[arg(long, default_value_t = 0.4, value_parser = not_negative)]
+    pub smooth: f64,
+    /// Divide voxels that are wider than this, mm.
+    #[arg(long, value_parser = positive)]
+    pub spacing_mm: Option<f64>,
+    /// Leave out floating parts that are smaller, mm³.
+    #[arg(long, default_value_t = 200.0, value_parser = not_negative)]
+    pub drop_below_mm3: f64,
+    /// Join floating parts by a strut over gaps up to this, mm; leave out those farther away.
+    #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
+    pub join_mm: f64,
+    /// Thickness of struts, mm.
+    #[arg(long, default_value_t = 3.0, value_parser = positive)]
+    pub strut_mm: f64,
     /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
     #[arg(long, value_parser = triple, allow_hyphen_values = true)]
     pub seed: Vec<Triple>,
@@ -358,6 +389,17 @@ impl std::fmt::Display for TargetChoice {
         use clap::ValueEnum;
         self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
     }
+}
+
+/// Options of `serve`.
+#[derive(Args)]
+pub struct Serve {
+    /// The configuration: TOML, described in `deploy/isocenter.toml`.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Only say whether the configuration is sound.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Options of `convert`.
@@ -423,6 +465,19 @@ fn share(text: &str) -> Result<f64, String> {
         [share] if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err(format!("expected a share from 0 to 1, found {text}")),
     }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match numbers::<1>(text)? {
+        [number] if number >= 0.0 => Ok(number),
+        _ => Err(format!("expected a number from 0 on, found {text}")),
+    }
+}
+
+/// A closed surface has four triangles at least.
+fn faces(text: &str) -> Result<usize, String> {
+    let faces = text.parse().ok().filter(|faces| *faces >= 4);
+    faces.ok_or_else(|| format!("expected at least 4 triangles, found {text}"))
 }
 
 fn positive(text: &str) -> Result<f64, String> {

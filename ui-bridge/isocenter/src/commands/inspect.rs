@@ -1,10 +1,15 @@
 //! `isocenter inspect`: what a file is and whether it is sound; repairs a run into a new file.
 
+mod mesh;
+
 use crate::cli::Inspect;
 use crate::console::{Outcome, peak_rss_mib};
 use anyhow::{Result, bail};
+use interchange::MeshFormat;
 use serde_json::{Value, json};
 use std::path::Path;
+
+pub use mesh::facts as mesh_facts;
 
 /// Runs the command.
 pub fn run(options: &Inspect) -> Result<Outcome> {
@@ -13,6 +18,7 @@ pub fn run(options: &Inspect) -> Result<Outcome> {
         Some(out) if is_run => recover(&options.path, out),
         Some(_) => bail!("{}: expected a run (.mcap) to recover", options.path.display()),
         None if is_run => Ok(inspect_run(&options.path)),
+        None if MeshFormat::of(&options.path).is_some() => Ok(mesh::inspect(&options.path)),
         None => Ok(inspect_other(&options.path)),
     }
 }

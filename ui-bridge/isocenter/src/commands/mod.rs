@@ -3,6 +3,7 @@
 mod convert;
 mod demo;
 mod inspect;
+mod model;
 mod reconstruct;
 mod replay;
 mod segment;
@@ -21,8 +22,9 @@ pub fn run(command: Command, console: &Console) -> Result<Outcome> {
         Command::Simulate(options) => simulate::run(&options, console),
         Command::Replay(options) => replay::run(&options, console),
         Command::Reconstruct(options) => reconstruct::run(&options, console),
-        Command::Serve(options) => serve::run(&options, console),
         Command::Segment(options) => segment::run(&options, console),
+        Command::Model(options) => model::run(&options, console),
+        Command::Serve(options) => serve::run(&options, console),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Completions { shell } => {

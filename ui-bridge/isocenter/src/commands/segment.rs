@@ -70,7 +70,8 @@ fn point(point: &Point3<f64>) -> [f64; 3] {
     [point.x, point.y, point.z].map(|mm| (mm * 10.0).round() / 10.0)
 }
 
-fn structure(structure: &Structure) -> Value {
+/// One thing that was found, as JSON.
+pub fn structure(structure: &Structure) -> Value {
     json!({
         "label": structure.label,
         "name": structure.name,
@@ -83,7 +84,8 @@ fn structure(structure: &Structure) -> Value {
     })
 }
 
-fn doubtful(region: &DoubtfulRegion) -> Value {
+/// One place of low confidence, as JSON.
+pub fn doubtful(region: &DoubtfulRegion) -> Value {
     let evidence: Vec<Value> = region
         .evidence
         .iter()
