@@ -37,7 +37,7 @@ fn model_of_a_bone_is_sound_in_every_format() {
     for extension in ["3mf", "stl", "obj", "ply"] {
         let model = folder.path().join(format!("model.{extension}"));
         let told = done(&[&"model", &volume, &"--target", &"bone", &"--out", &model, &"--faces", &"20000"]);
-        assert_eq!(told["review"], "not reviewed", "{told}");
+        assert_eq!(told["review"], "Not reviewed", "{told}");
         let inspected = done(&[&"inspect", &model]);
         assert_eq!(inspected["is_sound"], true, "{inspected}");
         for report in ["model.report.html", "model.report.json"] {
