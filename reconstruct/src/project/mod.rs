@@ -2,7 +2,7 @@
 //! region of the detector.
 //!
 //! [`Projector`] holds the volume's layout and the choice of instructions, [`ColumnVolume`] the values it casts rays
-//! through, [`DetectorRegion`] the pixels. [`reference`] defines the operator in `f64`, [`siddon`] gives the exact
+//! through, [`DetectorRegion`] the pixels. [`mod@reference`] defines the operator in `f64`, [`siddon`] gives the exact
 //! integral through boxes of constant value.
 //!
 //! The volume is held as columns along the index axis nearest to the rotation axis, and rays that are neighbours along
