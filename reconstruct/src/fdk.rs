@@ -13,6 +13,7 @@ use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_betwee
 use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
 use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume};
+use ndarray::Array3;
 use std::sync::Arc;
 
 /// A source farther than this share of the radius from the planned orbit is not of this scan.
@@ -46,6 +47,7 @@ pub struct ViewInput<'a> {
 /// A reconstruction in progress. Views come in the order of the sweep; missing ones are simply not pushed.
 pub struct Fdk {
     plan: Arc<FdkPlan>,
+    field_of_view: Array3<u8>,
     filter: ViewFilter,
     /// A buffer for the next view's line integrals.
     line_integrals: Vec<f32>,
@@ -92,12 +94,16 @@ impl Fdk {
     pub fn new(plan: Arc<FdkPlan>) -> Self {
         let backprojector =
             backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
+        let [nu, nv] = plan.virtual_size();
+        // Everything that takes memory or time is done before the first view.
+        let spare = (0..=plan.options.block_views).map(|_| FilteredView::touched(nu, nv)).collect();
         Self {
+            field_of_view: field_of_view(&plan),
             filter: ViewFilter::new(&plan),
             line_integrals: Vec::new(),
             backprojector,
             block: Vec::with_capacity(plan.options.block_views),
-            spare: Vec::new(),
+            spare,
             last: None,
             missing: MissingViews::default(),
             way_before_mm: None,
@@ -178,15 +184,13 @@ impl Fdk {
         self.check_coverage()?;
         self.release_final();
         self.backproject(observer);
-        let Self { plan, backprojector, views, truncated_views, filter, missing, .. } = self;
+        let Self { plan, backprojector, views, truncated_views, filter, missing, field_of_view, .. } = self;
         let backend = backprojector.name();
         let mut values = None;
         let mut backprojector = Some(backprojector);
         observer.stage("volume-order", &mut || values = backprojector.take().map(|b| b.finish()));
-        let mut mask = None;
-        observer.stage("field-of-view", &mut || mask = Some(field_of_view(&plan)));
         let mut volume = Volume::new(*plan.grid(), values.expect("the stage ran"), Quantity::MuPerMm);
-        volume.mask = mask;
+        volume.mask = Some(field_of_view);
         volume.provenance = provenance(&plan, backend, views, truncated_views);
         Ok((volume, SecondPass { plan, filter, missing }))
     }

@@ -47,6 +47,14 @@ impl FilteredView {
         Self { columns: vec![0.0; stride * (nu + 2)], stride, nu, nv, p: Matrix3x4::zeros(), scale: 0.0 }
     }
 
+    /// An empty view whose memory is there already.
+    pub(crate) fn touched(nu: usize, nv: usize) -> Self {
+        let mut view = Self::new(nu, nv);
+        // Zeros asked for are otherwise mapped at their first use.
+        std::hint::black_box(&mut view.columns).fill(0.0);
+        view
+    }
+
     /// Fills the padded columns from row-major filtered samples, in parallel over columns.
     pub(crate) fn fill_from_rows(&mut self, rows: &[f32]) {
         use rayon::prelude::*;
