@@ -57,7 +57,7 @@ pub use backproject::{Backend, Isa};
 pub use error::ReconstructError;
 pub use fdk::{Fdk, Observer, Silent, ViewInput, reconstruct_stack};
 pub use orbit::Orbit;
-pub use plan::{FdkOptions, FdkPlan, rows_per_voxel};
+pub use plan::{FdkOptions, FdkPlan, Slab, rows_per_voxel};
 pub use ramp::Apodisation;
 pub use redundancy::{FanRange, Redundancy};
 pub use second_pass::{ConeBeamArtefact, SecondPass};

@@ -1,6 +1,6 @@
 //! Everything that is decided before the first view: orbit, weights, virtual detector, filter, layout.
 
-use crate::backproject::{Backend, ColumnLayout};
+use crate::backproject::{Backend, ColumnLayout, PADDING};
 use crate::error::ReconstructError;
 use crate::orbit::Orbit;
 use crate::ramp::{Apodisation, RampFilter};
@@ -10,6 +10,7 @@ use crate::truncation::{MAX_EXTENSION, Sides};
 use crate::virtual_detector::{VirtualGrid, VirtualView};
 use carm::{ProjectionMatrix, ScanGeometry, VolumeGrid};
 use nalgebra::{Unit, Vector3};
+use std::sync::Arc;
 
 /// Volume columns tilted by more than this against the rotation axis are back-projected voxel by voxel.
 ///
@@ -17,6 +18,9 @@ use nalgebra::{Unit, Vector3};
 const PARALLEL_TILT_RAD: f64 = 1.0 / 57.295_779_513_082_32;
 /// Views gathered before they are back-projected together.
 const DEFAULT_BLOCK_VIEWS: usize = 8;
+
+/// The accumulator, the ordered volume and its mask.
+const BYTES_PER_VOXEL: u64 = 9;
 
 /// What the caller may choose.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +61,7 @@ impl Default for FdkOptions {
 }
 
 /// A reconstruction decided upon: share it, and feed views to [`crate::Fdk`].
+#[derive(Clone)]
 pub struct FdkPlan {
     /// As the views come.
     pub(crate) given_scan: ScanGeometry,
@@ -74,6 +79,14 @@ pub struct FdkPlan {
     pub(crate) sides: Sides,
     pub(crate) ramp: RampFilter,
     pub(crate) precorrection: WaterPrecorrection,
+}
+
+/// A part of a grid, to be filled on its own.
+pub struct Slab {
+    /// Index of its first voxel in the whole grid, `[x, y, z]`.
+    pub first_voxel: [usize; 3],
+    /// The plan for it.
+    pub plan: Arc<FdkPlan>,
 }
 
 impl FdkPlan {
@@ -139,9 +152,56 @@ impl FdkPlan {
         self.fan
     }
 
+    /// The planned views' matrices, as they come.
+    pub fn views(&self) -> &[ProjectionMatrix] {
+        self.given_scan.views()
+    }
+
     /// The grid that is filled.
     pub fn grid(&self) -> &VolumeGrid {
         &self.layout.grid
+    }
+
+    /// Plans for parts of the grid that each need at most `budget_bytes` beyond the views: pushed the same views, they
+    /// give the bits that the whole plan gives. One plan when the whole fits.
+    ///
+    /// # Errors
+    /// [`ReconstructError::BadOption`] when not even one plane of voxels fits.
+    pub fn slabs(&self, budget_bytes: u64) -> Result<Vec<Slab>, ReconstructError> {
+        let axis = self.layout.slow_axis();
+        let shape = self.grid().shape;
+        let planes = shape[axis];
+        let plane_bytes = BYTES_PER_VOXEL * (shape.iter().product::<usize>() / planes) as u64;
+        let fixed_bytes = self.bytes_of_views();
+        let at_once = budget_bytes.saturating_sub(fixed_bytes) / plane_bytes;
+        if at_once == 0 {
+            return Err(ReconstructError::BadOption {
+                option: "memory",
+                expected: format!(
+                    "at least {} MiB beyond the views",
+                    (fixed_bytes + plane_bytes).div_ceil(1 << 20)
+                ),
+                found: format!("{} MiB", budget_bytes >> 20),
+            });
+        }
+        let count = planes.div_ceil((at_once as usize).min(planes));
+        let bounds = |slab: usize| slab * planes / count;
+        Ok((0..count)
+            .map(|slab| {
+                let range = bounds(slab)..bounds(slab + 1);
+                let mut first_voxel = [0; 3];
+                first_voxel[axis] = range.start;
+                let layout = self.layout.slab(range);
+                Slab { first_voxel, plan: Arc::new(Self { layout, ..self.clone() }) }
+            })
+            .collect())
+    }
+
+    /// What filtering and the waiting views take, whatever the grid.
+    pub(crate) fn bytes_of_views(&self) -> u64 {
+        let [nu, nv] = self.virtual_size();
+        let views = self.options.block_views + 4;
+        (views * nu * (nv + 2 * PADDING) * size_of::<f32>()) as u64
     }
 
     /// The options in force.

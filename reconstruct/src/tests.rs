@@ -301,6 +301,55 @@ fn fdk_knows_its_field_of_view() {
     }
 }
 
+/// A circle whose detector is rolled and tilted, as no virtual detector is.
+fn rolled_scan() -> ScanGeometry {
+    let flat = circle_scan(60, 205.0);
+    let views = flat
+        .views()
+        .iter()
+        .map(|p| {
+            let (axes, source) = (p.detector_axes(), p.source_position());
+            let [u, v] = detector().centre();
+            let centre = source + p.ray(u, v).normalize() * 1200.0;
+            let roll = Rotation3::from_axis_angle(&nalgebra::Unit::new_normalize(centre - source), 0.07);
+            let tilt = Rotation3::from_axis_angle(&axes.e_u, 0.1);
+            let turn = tilt * roll;
+            let (e_u, e_v) = (turn * axes.e_u.into_inner(), turn * axes.e_v.into_inner());
+            let pose = DetectorPose { source, centre, e_u, e_v };
+            ProjectionMatrix::from_pose(&pose, &detector()).unwrap()
+        })
+        .collect();
+    ScanGeometry::new(detector(), views).unwrap()
+}
+
+#[test]
+fn fdk_calls_seen_what_every_view_measured() {
+    let scan = rolled_scan();
+    let (last_u, last_v) = (detector().nu as f64 - 1.0, detector().nv as f64 - 1.0);
+    for tilt_rad in [0.0, 0.35] {
+        let direction = Rotation3::new(Vector3::new(tilt_rad, 0.0, 0.0)).into_inner();
+        let shape = grid([40, 40, 40], [7.0; 3], direction);
+        let plan = FdkPlan::new(scan.clone(), shape, FdkOptions::default()).unwrap();
+        assert_eq!(plan.has_parallel_columns(), tilt_rad == 0.0);
+        let bits = crate::field_of_view::field_of_view(&plan);
+        let mut counts = [0; 3];
+        for ((z, y, x), bit) in bits.indexed_iter() {
+            let point = shape.point(x as f64, y as f64, z as f64);
+            let pixels = scan.views().iter().map(|p| p.project(&point));
+            let measured =
+                pixels.filter(|at| (0.0..=last_u).contains(&at.u) && (0.0..=last_v).contains(&at.v));
+            let expected = match measured.count() {
+                0 => 0,
+                60 => mask::FIELD_OF_VIEW | mask::COVERED,
+                _ => mask::COVERED,
+            };
+            assert_eq!(*bit, expected, "{point}, tilt {tilt_rad}");
+            counts[(expected.count_ones()) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");
+    }
+}
+
 #[test]
 fn fdk_refuses_what_it_cannot_use() {
     let scan = circle_scan(60, 205.0);
@@ -425,4 +474,41 @@ fn second_pass_predicts_lost_views() {
     println!("{:.1} HU before, {:.1} HU after", before / 2e-5, after / 2e-5);
     assert!(after < 0.5 * before, "{before} before, {after} after");
     assert!(second.provenance.warnings.iter().any(|w| w.contains("11 missing views were predicted")));
+}
+
+#[test]
+fn fdk_makes_the_same_volume_in_slabs() {
+    let about_x = Rotation3::from_axis_angle(&Vector3::x_axis(), std::f64::consts::FRAC_PI_2);
+    // Columns along z, along y, and oblique.
+    let upright = circle_scan(60, 205.0);
+    let lying = oblique_scan(60, 205.0, about_x);
+    let tilted = Rotation3::from_axis_angle(&Vector3::x_axis(), 0.35).into_inner();
+    for (scan, direction) in
+        [(&upright, Matrix3::identity()), (&lying, Matrix3::identity()), (&upright, tilted)]
+    {
+        let shape = grid([30, 26, 22], [6.0; 3], direction);
+        let whole = run(scan, shape, FdkOptions::default(), &[BODY]);
+        let stack = project(scan, &[BODY]);
+        let plan = FdkPlan::new(scan.clone(), shape, FdkOptions::default()).unwrap();
+        // Room for ten planes at most.
+        let slabs = plan.slabs(plan.bytes_of_views() + 9 * 10 * 30 * 22).unwrap();
+        assert!(slabs.len() > 1, "{}", slabs.len());
+        let mut seen = 0;
+        for slab in slabs {
+            let part = reconstruct_stack(slab.plan, stack.view(), &mut Silent).unwrap();
+            let [x, y, z] = slab.first_voxel;
+            for ((dz, dy, dx), value) in part.values.indexed_iter() {
+                let at = (z + dz, y + dy, x + dx);
+                assert_eq!(value.to_bits(), whole.values[at].to_bits());
+                assert_eq!(part.mask.as_ref().unwrap()[(dz, dy, dx)], whole.mask.as_ref().unwrap()[at]);
+                let there = part.grid.point(dx as f64, dy as f64, dz as f64);
+                let expected = shape.point(at.2 as f64, at.1 as f64, at.0 as f64);
+                assert!((there - expected).norm() < 1e-9);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, whole.values.len());
+        let error = plan.slabs(1000).err().unwrap().to_string();
+        assert!(error.contains("memory"), "{error}");
+    }
 }

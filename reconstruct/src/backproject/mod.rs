@@ -16,6 +16,7 @@ use carm::VolumeGrid;
 use nalgebra::{Matrix3x4, Point3, Vector3};
 use ndarray::Array3;
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// Rows of zeros above and below each detector column: whole vectors that only touch the edge stay inside.
@@ -92,8 +93,12 @@ impl FilteredView {
 /// How voxels lie in the accumulator: `[slow][fast][along]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnLayout {
-    /// The grid that is filled.
+    /// The grid that is filled: the whole, or a slab of it.
     pub grid: VolumeGrid,
+    /// The whole grid, from which places are computed, so that a slab's are the same to the last bit.
+    whole: VolumeGrid,
+    /// Where the slab begins along the slow axis.
+    first_slow: usize,
     /// Index axis along which columns run.
     pub along: usize,
     slow: usize,
@@ -111,7 +116,27 @@ impl ColumnLayout {
             1 => (2, 0),
             _ => (1, 0),
         };
-        Self { grid, along, slow, fast, stride: grid.shape[along].next_multiple_of(16) }
+        let stride = grid.shape[along].next_multiple_of(16);
+        Self { grid, whole: grid, first_slow: 0, along, slow, fast, stride }
+    }
+
+    /// The same columns, only those in `range` along the slow axis of the whole grid.
+    ///
+    /// # Panics
+    /// When the range is empty or leaves the grid: a bug of the caller.
+    pub(crate) fn slab(&self, range: Range<usize>) -> Self {
+        assert!(!range.is_empty() && range.end <= self.whole.shape[self.slow], "a slab {range:?} in the grid");
+        let mut grid = self.whole;
+        grid.shape[self.slow] = range.len();
+        let mut first = [0.0; 3];
+        first[self.slow] = range.start as f64;
+        grid.origin = self.whole.point(first[0], first[1], first[2]);
+        Self { grid, first_slow: range.start, ..self.clone() }
+    }
+
+    /// Index axis along which slabs are cut.
+    pub(crate) fn slow_axis(&self) -> usize {
+        self.slow
     }
 
     /// Unit vector along the columns.
@@ -145,9 +170,9 @@ impl ColumnLayout {
     /// Centre of the first voxel of a column.
     pub fn column_start(&self, slow: usize, fast: usize) -> Point3<f64> {
         let mut index = [0.0; 3];
-        index[self.slow] = slow as f64;
+        index[self.slow] = (self.first_slow + slow) as f64;
         index[self.fast] = fast as f64;
-        self.grid.point(index[0], index[1], index[2])
+        self.whole.point(index[0], index[1], index[2])
     }
 
     /// From one voxel of a column to the next, mm.

@@ -6,6 +6,7 @@ use rustfft::{Fft, FftPlanner};
 use std::sync::Arc;
 
 /// The planned filter: share it between threads, give each its own [`RampScratch`].
+#[derive(Clone)]
 pub struct RampFilter {
     length: usize,
     forward: Arc<dyn Fft<f32>>,

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// The folder of a file that is to be written; `.` for a bare name.
 fn folder_of(path: &Path) -> PathBuf {
@@ -14,17 +15,21 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
+/// A file beside its place, which it takes when it is persisted.
+pub(crate) fn unfinished_file(path: &Path) -> Result<NamedTempFile, InterchangeError> {
+    tempfile::Builder::new()
+        .prefix(".isocenter-")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder_of(path))
+        .map_err(InterchangeError::io(path, "create the file"))
+}
+
 /// Writes a file through `content` and puts it in its place when it is complete and on the disk.
 pub(crate) fn write_file(
     path: &Path,
     content: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<(), InterchangeError> {
-    let temporary = tempfile::Builder::new()
-        .prefix(".isocenter-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder_of(path))
-        .map_err(InterchangeError::io(path, "create the file"))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, temporary);
+    let mut writer = BufWriter::with_capacity(1 << 20, unfinished_file(path)?);
     content(&mut writer).map_err(InterchangeError::io(path, "write"))?;
     let temporary = writer
         .into_inner()

@@ -11,7 +11,7 @@ use crate::error::InterchangeError;
 use crate::quantity::{self, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, write_f32};
 use crate::stored::{Packing, StoredVolume};
-use carm::{Quantity, Volume};
+use carm::{Quantity, Volume, VolumeGrid};
 use flate2::{Compression, write::ZlibEncoder};
 use nalgebra::{Matrix3, Matrix4, Vector3};
 use std::collections::BTreeMap;
@@ -251,11 +251,13 @@ impl Fields<'_> {
 pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), InterchangeError> {
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
+    let uid = volume.frame_of_reference_uid.as_deref();
+    let of_volume = |samples: &str, packed| header(&volume.grid, volume.quantity, uid, samples, packed);
     let is_local = !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mhd"));
     if is_local && !compress {
-        let header = header(volume, "LOCAL", None);
+        let text = of_volume("LOCAL", None);
         return write_file(path, |writer| {
-            writer.write_all(header.as_bytes())?;
+            writer.write_all(text.as_bytes())?;
             write_f32(writer, values)
         });
     }
@@ -266,9 +268,9 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
         None => write_f32(writer, values),
     };
     if is_local {
-        let header = header(volume, "LOCAL", packed_bytes);
+        let text = of_volume("LOCAL", packed_bytes);
         return write_file(path, |writer| {
-            writer.write_all(header.as_bytes())?;
+            writer.write_all(text.as_bytes())?;
             samples(writer)
         });
     }
@@ -276,7 +278,7 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
     let samples_path = path.with_extension(if compress { "zraw" } else { "raw" });
     let name = samples_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     write_file(&samples_path, samples)?;
-    write_file(path, |writer| writer.write_all(header(volume, &name, packed_bytes).as_bytes()))
+    write_file(path, |writer| writer.write_all(of_volume(&name, packed_bytes).as_bytes()))
 }
 
 /// A zlib stream of the samples; MetaIO wants its length in the header before it.
@@ -286,8 +288,13 @@ fn pack(values: &[f32]) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-fn header(volume: &Volume, samples: &str, packed_bytes: Option<usize>) -> String {
-    let grid = &volume.grid;
+pub(crate) fn header(
+    grid: &VolumeGrid,
+    quantity: Quantity,
+    frame_of_reference_uid: Option<&str>,
+    samples: &str,
+    packed_bytes: Option<usize>,
+) -> String {
     let list = |numbers: &[f64]| numbers.iter().map(f64::to_string).collect::<Vec<_>>().join(" ");
     let mut text = format!(
         "ObjectType = Image\nNDims = 3\nComment = {RESEARCH_USE}\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
@@ -301,10 +308,10 @@ fn header(volume: &Volume, samples: &str, packed_bytes: Option<usize>) -> String
     let _ = writeln!(text, "CenterOfRotation = 0 0 0");
     let _ = writeln!(text, "ElementSpacing = {}", list(&grid.spacing_mm));
     let _ = writeln!(text, "DimSize = {} {} {}", grid.shape[0], grid.shape[1], grid.shape[2]);
-    if let Some(quantity) = quantity::to_text(volume.quantity) {
+    if let Some(quantity) = quantity::to_text(quantity) {
         let _ = writeln!(text, "Quantity = {quantity}");
     }
-    if let Some(uid) = &volume.frame_of_reference_uid {
+    if let Some(uid) = frame_of_reference_uid {
         let _ = writeln!(text, "FrameOfReferenceUID = {uid}");
     }
     let _ = writeln!(text, "ElementType = MET_FLOAT\nElementDataFile = {samples}");

@@ -10,7 +10,7 @@ use crate::error::InterchangeError;
 use crate::quantity::{self, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, fill, write_f32};
 use crate::stored::{Packing, StoredVolume};
-use carm::Volume;
+use carm::{Quantity, Volume, VolumeGrid};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use nalgebra::{Matrix3, Matrix4, Quaternion, UnitQuaternion, Vector3, Vector4};
 use std::fs::File;
@@ -253,7 +253,7 @@ impl Bytes<'_> {
 
 /// Writes 32-bit floats with qform and sform, packed when the name ends in `.gz`.
 pub(crate) fn write(volume: &Volume, path: &Path) -> Result<(), InterchangeError> {
-    let header = header(volume, path)?;
+    let header = header(&volume.grid, volume.quantity, path)?;
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
     let all = |writer: &mut dyn Write| {
@@ -270,8 +270,11 @@ pub(crate) fn write(volume: &Volume, path: &Path) -> Result<(), InterchangeError
     })
 }
 
-fn header(volume: &Volume, path: &Path) -> Result<[u8; SAMPLES_OFFSET], InterchangeError> {
-    let grid = &volume.grid;
+pub(crate) fn header(
+    grid: &VolumeGrid,
+    quantity: Quantity,
+    path: &Path,
+) -> Result<[u8; SAMPLES_OFFSET], InterchangeError> {
     let mut bytes = [0_u8; SAMPLES_OFFSET];
     let mut put = |offset: usize, value: &[u8]| bytes[offset..offset + value.len()].copy_from_slice(value);
     put(0, &(HEADER_1_BYTES as i32).to_le_bytes());
@@ -305,7 +308,7 @@ fn header(volume: &Volume, path: &Path) -> Result<[u8; SAMPLES_OFFSET], Intercha
         }
     }
     put(123, &[2]); // millimetres
-    let description = match quantity::to_text(volume.quantity) {
+    let description = match quantity::to_text(quantity) {
         Some(quantity) => format!("{RESEARCH_USE}; {quantity}"),
         None => RESEARCH_USE.to_string(),
     };

@@ -9,7 +9,7 @@ use crate::error::InterchangeError;
 use crate::quantity::{self, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, write_f32};
 use crate::stored::{Packing, StoredVolume};
-use carm::{Quantity, Volume};
+use carm::{Quantity, Volume, VolumeGrid};
 use flate2::{Compression, write::GzEncoder};
 use nalgebra::{Matrix4, Vector3};
 use std::collections::BTreeMap;
@@ -271,7 +271,7 @@ impl<'a> Header<'a> {
 
 /// Writes 32-bit floats in LPS, packed with gzip when asked for.
 pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), InterchangeError> {
-    let header = header(volume, compress);
+    let header = header(&volume.grid, volume.quantity, volume.frame_of_reference_uid.as_deref(), compress);
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
     write_file(path, |writer| {
@@ -285,8 +285,12 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
     })
 }
 
-fn header(volume: &Volume, compress: bool) -> String {
-    let grid = &volume.grid;
+pub(crate) fn header(
+    grid: &VolumeGrid,
+    quantity: Quantity,
+    frame_of_reference_uid: Option<&str>,
+    compress: bool,
+) -> String {
     let vector = |v: Vector3<f64>| format!("({},{},{})", v.x, v.y, v.z);
     let axes: Vec<String> =
         (0..3).map(|axis| vector(grid.direction.column(axis).into_owned() * grid.spacing_mm[axis])).collect();
@@ -299,10 +303,10 @@ fn header(volume: &Volume, compress: bool) -> String {
         axes.join(" "),
         vector(grid.origin.coords)
     );
-    if let Some(quantity) = quantity::to_text(volume.quantity) {
+    if let Some(quantity) = quantity::to_text(quantity) {
         let _ = writeln!(text, "quantity:={quantity}");
     }
-    if let Some(uid) = &volume.frame_of_reference_uid {
+    if let Some(uid) = frame_of_reference_uid {
         let _ = writeln!(text, "frame_of_reference_uid:={uid}");
     }
     text.push('\n');

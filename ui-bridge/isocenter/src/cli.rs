@@ -293,7 +293,7 @@ pub struct VolumeOptions {
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Refuse to start when the volume and the views would need more, such as 4GiB.
+    /// Memory allowed, such as 4GiB: a stack that needs more is made and written in parts, a run is refused.
     #[arg(long, value_parser = bytes)]
     pub memory: Option<u64>,
 }

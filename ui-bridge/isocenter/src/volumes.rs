@@ -3,7 +3,7 @@
 use crate::cli::{Direction, Triple, VolumeOptions};
 use crate::console::peak_rss_mib;
 use anyhow::{Context, Result};
-use carm::{PatientSetup, Quantity, Volume, VolumeGrid};
+use carm::{PatientSetup, Provenance, Quantity, Volume, VolumeGrid};
 use interchange::{VolumeFormat, WriteOptions, write_volume};
 use nalgebra::{Matrix3, Point3};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -69,38 +69,59 @@ pub fn check_format(path: &Path) -> Result<()> {
 
 /// What every reconstruction reports.
 pub fn facts(volume: &Volume, seconds: f64, threads: usize, stages: &StageTimes) -> Value {
-    let grid = &volume.grid;
-    let unit = match volume.quantity {
-        Quantity::MuPerMm => "1/mm",
-        Quantity::Hu { .. } => "HU",
-        Quantity::Unknown => "unknown",
-    };
-    let stage_seconds: serde_json::Map<String, Value> = stages
-        .stages()
-        .iter()
-        .map(|(name, spent)| ((*name).to_string(), json!(spent.as_secs_f64())))
-        .collect();
-    let history: Vec<Value> = volume
-        .provenance
-        .stages
-        .iter()
-        .map(|stage| json!({ "name": stage.name, "seconds": stage.seconds, "parameters": stage.parameters }))
-        .collect();
-    json!({
-        "reconstruct_s": seconds,
-        "peak_rss_mib": peak_rss_mib(),
-        "backend": volume.provenance.backend,
-        "threads": threads,
-        "volume_hash": session::volume_hash(volume),
-        "volume": {
-            "shape": grid.shape,
-            "spacing_mm": grid.spacing_mm,
-            "origin_mm": [grid.origin.x, grid.origin.y, grid.origin.z],
-            "direction": grid.direction.transpose().as_slice(),
-            "unit": unit,
-        },
-        "stage_seconds": stage_seconds,
-        "stages": history,
-        "warnings": volume.provenance.warnings,
-    })
+    let hash = session::volume_hash(volume);
+    let described =
+        Described { grid: &volume.grid, quantity: volume.quantity, provenance: &volume.provenance, hash };
+    described.facts(seconds, threads, stages)
+}
+
+/// A volume that may never have been in memory as a whole.
+pub struct Described<'a> {
+    /// Where its voxels lie.
+    pub grid: &'a VolumeGrid,
+    /// What they mean.
+    pub quantity: Quantity,
+    /// How they came to be.
+    pub provenance: &'a Provenance,
+    /// As [`session::volume_hash`] gives it.
+    pub hash: String,
+}
+
+impl Described<'_> {
+    /// As [`facts`].
+    pub fn facts(self, seconds: f64, threads: usize, stages: &StageTimes) -> Value {
+        let Self { grid, quantity, provenance, hash } = self;
+        let unit = match quantity {
+            Quantity::MuPerMm => "1/mm",
+            Quantity::Hu { .. } => "HU",
+            Quantity::Unknown => "unknown",
+        };
+        let stage_seconds: serde_json::Map<String, Value> = stages
+            .stages()
+            .iter()
+            .map(|(name, spent)| ((*name).to_string(), json!(spent.as_secs_f64())))
+            .collect();
+        let history: Vec<Value> = provenance
+            .stages
+            .iter()
+            .map(|stage| json!({ "name": stage.name, "seconds": stage.seconds, "parameters": stage.parameters }))
+            .collect();
+        json!({
+            "reconstruct_s": seconds,
+            "peak_rss_mib": peak_rss_mib(),
+            "backend": provenance.backend,
+            "threads": threads,
+            "volume_hash": hash,
+            "volume": {
+                "shape": grid.shape,
+                "spacing_mm": grid.spacing_mm,
+                "origin_mm": [grid.origin.x, grid.origin.y, grid.origin.z],
+                "direction": grid.direction.transpose().as_slice(),
+                "unit": unit,
+            },
+            "stage_seconds": stage_seconds,
+            "stages": history,
+            "warnings": provenance.warnings,
+        })
+    }
 }

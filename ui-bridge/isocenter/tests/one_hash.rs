@@ -1,6 +1,6 @@
 //! One hash for any number of threads, streaming or batch, from the device or from its recording.
 
-use crate::program::{Argument, done};
+use crate::program::{Argument, done, refused};
 use crate::small_spin;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -102,4 +102,30 @@ fn one_hash_does_not_hide_dropped_frames() {
     assert!(frames + in_file.len() as u64 <= small_spin::VIEWS as u64, "{told}");
     let missing = small_spin::VIEWS as u64 - frames;
     assert!(warnings.contains(&format!("{missing} of 90 planned views are missing")), "{warnings}");
+}
+
+/// A stack under a small memory budget is made slab by slab, into the same bytes.
+#[test]
+fn one_hash_of_a_volume_made_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let truth = at("truth");
+    small_spin::image(folder.path(), "run.mcap", &[&"--ideal", &"--truth", &truth]);
+    let (stack, matrices) = (truth.join("line_integrals.mha"), truth.join("matrices_true.txt"));
+    // Eight MiB hold the views and a part of the voxels.
+    for (name, memory) in [("a.mha", "8MiB"), ("a.nii", "8MiB"), ("a.nrrd", "9MiB")] {
+        let (whole, parts) = (at(&format!("whole-{name}")), at(&format!("parts-{name}")));
+        let common: [Argument<'_>; 8] =
+            [&"reconstruct", &stack, &"--geometry", &matrices, &"--grid", &"96", &"--voxel-mm", &"2.5"];
+        let told = done(&[&common[..], &[&"--out", &whole]].concat());
+        let told_parts = done(&[&common[..], &[&"--out", &parts, &"--memory", &memory]].concat());
+        assert!(told_parts["warnings"].to_string().contains("parts"), "{told_parts}");
+        assert_eq!(told["volume_hash"], told_parts["volume_hash"], "{name}");
+        assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&parts).unwrap(), "{name}");
+    }
+    let common: [Argument<'_>; 6] = [&"reconstruct", &stack, &"--geometry", &matrices, &"--memory", &"8MiB"];
+    let packed = at("a.nii.gz");
+    let grid: [Argument<'_>; 2] = [&"--grid", &"96"];
+    refused(&[&common[..], &grid, &[&"--out", &packed]].concat(), &[".mha, .nii or .nrrd"]);
+    assert!(!packed.exists());
 }

@@ -55,7 +55,7 @@ mod timing;
 mod views;
 
 pub use error::SessionError;
-pub use hash::volume_hash;
+pub use hash::{VolumeHasher, volume_hash};
 pub use lag::LagLog;
 pub use live::LiveReport;
 pub use recorded::{Progress, RunReconstruction, reconstruct_run};

@@ -1,15 +1,17 @@
 //! `isocenter reconstruct`: a run or a projection stack becomes a volume.
 
+mod in_parts;
 mod refine;
 
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
-use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
+use crate::volumes::{Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
 use anyhow::{Context, Result, bail};
 use capture::RunReader;
 use carm::{ScanGeometry, VolumeGrid};
 use interchange::{ProjectionStack, read_projection_stack};
+use in_parts::MadeInParts;
 use nalgebra::{Matrix3, Point3};
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
 use serde_json::{Value, json};
@@ -122,7 +124,11 @@ fn from_stack(
     let start = Instant::now();
     let orbit = Orbit::fit(geometry.views())?;
     let grid = grid_of(volume_options, &default_grid(&geometry, &orbit)?)?;
-    check_memory(volume_options, &grid, 4 * line_integrals.len() as u64)?;
+    let views_bytes = (line_integrals.len() * size_of::<f32>()) as u64;
+    let is_iterative = options.iterative.algorithm != AlgorithmChoice::Fdk;
+    if is_iterative {
+        check_memory(volume_options, &grid, views_bytes)?;
+    }
     let summary = geometry_summary(&geometry, &orbit);
     let matrices = geometry.views().to_vec();
     let fdk_options = FdkOptions {
@@ -134,10 +140,22 @@ fn from_stack(
         ..FdkOptions::default()
     };
     let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options)?);
-    let weights = plan.redundancy().name();
     let mut stages = StageTimes::default();
+    if let (Some(allowed), false) = (volume_options.memory, is_iterative) {
+        let slabs = plan.slabs(allowed.saturating_sub(views_bytes))?;
+        if slabs.len() > 1 {
+            let mu_water = volume_options.hu.then_some(options.mu_water);
+            let mut made =
+                in_parts::run(slabs, &grid, &line_integrals, mu_water, &options.out, console, &mut stages)?;
+            made.provenance.warnings.extend(source.warnings);
+            let seconds = start.elapsed().as_secs_f64();
+            let MadeInParts { quantity, provenance, hash } = &made;
+            let described = Described { grid: &grid, quantity: *quantity, provenance, hash: hash.clone() };
+            return Ok(about_stack(described.facts(seconds, threads, &stages), &plan, summary));
+        }
+    }
     let bar = console.progress(matrices.len() as u64, "reconstructing");
-    let mut fdk = Fdk::new(plan);
+    let mut fdk = Fdk::new(Arc::clone(&plan));
     for (projection_matrix, view) in matrices.iter().zip(line_integrals.outer_iter()) {
         let samples = view.as_slice().context("a projection stack in standard layout")?;
         let input =
@@ -148,7 +166,7 @@ fn from_stack(
     }
     let mut volume = fdk.finish(&mut stages)?;
     let mut refined = None;
-    if options.iterative.algorithm != AlgorithmChoice::Fdk {
+    if is_iterative {
         let scan = refine::Scan { geometry: scan, line_integrals };
         refined = Some(refine::run(
             &options.iterative,
@@ -168,10 +186,14 @@ fn from_stack(
     write(&volume, &options.out)?;
     let mut report = facts(&volume, seconds, threads, &stages);
     refine::tell(&mut report, &volume, refined);
-    report["views"] = json!(matrices.len());
-    report["redundancy"] = json!(weights);
-    report["geometry"] = summary;
-    Ok(report)
+    Ok(about_stack(report, &plan, summary))
+}
+
+fn about_stack(mut report: Value, plan: &FdkPlan, geometry: Value) -> Value {
+    report["views"] = json!(plan.views().len());
+    report["redundancy"] = json!(plan.redundancy().name());
+    report["geometry"] = geometry;
+    report
 }
 
 /// The cube that holds the field of view, centred on the isocenter.

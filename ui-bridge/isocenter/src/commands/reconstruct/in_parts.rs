@@ -1,0 +1,69 @@
+//! Volumes larger than the memory allowed: slab after slab from the same views, straight into the file.
+
+use crate::cancel;
+use crate::console::Console;
+use anyhow::{Context, Result, ensure};
+use carm::{Provenance, Quantity, VolumeGrid};
+use interchange::VolumeWriter;
+use ndarray::Array3;
+use reconstruct::{Fdk, Samples, Slab, ViewInput, to_hu};
+use session::{StageTimes, VolumeHasher};
+use std::path::Path;
+
+/// What is told of a volume that never was in memory as a whole.
+pub(super) struct MadeInParts {
+    pub(super) quantity: Quantity,
+    pub(super) provenance: Provenance,
+    pub(super) hash: String,
+}
+
+/// Fills every slab from `line_integrals` and writes it to `out`, which holds the volume on `grid`; in HU where
+/// `mu_water` is given.
+pub(super) fn run(
+    slabs: Vec<Slab>,
+    grid: &VolumeGrid,
+    line_integrals: &Array3<f32>,
+    mu_water: Option<f64>,
+    out: &Path,
+    console: &Console,
+    stages: &mut StageTimes,
+) -> Result<MadeInParts> {
+    ensure!(
+        VolumeWriter::can_write(out),
+        "{}: the volume is larger than the memory allowed; expected .mha, .nii or .nrrd, which are written in parts",
+        out.display()
+    );
+    let (count, views) = (slabs.len(), line_integrals.shape()[0]);
+    let bar = console.progress((count * views) as u64, "reconstructing in parts");
+    let quantity = match mu_water {
+        Some(mu) => Quantity::Hu { mu_water_per_mm: Some(mu) },
+        None => Quantity::MuPerMm,
+    };
+    let mut writer = VolumeWriter::create(out, grid, quantity)?;
+    let mut provenance = Provenance::default();
+    for Slab { first_voxel, plan } in slabs {
+        let matrices = plan.views().to_vec();
+        let mut fdk = Fdk::new(plan);
+        for (projection_matrix, view) in matrices.into_iter().zip(line_integrals.outer_iter()) {
+            let samples = view.to_slice().context("a projection stack in standard layout")?;
+            let samples = Samples::LineIntegrals(samples);
+            fdk.push(ViewInput { projection_matrix, samples }, stages)?;
+            bar.inc(1);
+            cancel::check()?;
+        }
+        let mut volume = fdk.finish(stages)?;
+        if let Some(mu) = mu_water {
+            to_hu(&mut volume, mu);
+        }
+        debug_assert_eq!(volume.quantity, quantity);
+        writer.write_part(first_voxel, volume.values.view())?;
+        provenance = volume.provenance;
+    }
+    bar.finish_and_clear();
+    provenance
+        .warnings
+        .push(format!("made in {count} parts for want of memory; the field of view was not kept"));
+    let mut hasher = VolumeHasher::new(grid);
+    writer.finish(|bytes| hasher.add(bytes))?;
+    Ok(MadeInParts { quantity, provenance, hash: hasher.finish() })
+}
