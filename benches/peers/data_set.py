@@ -18,6 +18,10 @@ import time
 
 import numpy as np
 
+# The sphere whose edge is looked at: off the centre, its surface in flat surroundings.
+SPHERE_RADIUS_MM = 60.0
+SPHERE_CENTRE_MM = [7.3, 4.1, -5.7]
+
 WORKLOADS = {
     "w1": dict(n=180, nu=512, nv=512, su=0.8, sv=0.8, sid=1000.0, sdd=1500.0, arc_deg=360.0, short=False,
                scale=100.0, vols={"256": dict(n=256, s=0.85)}),
@@ -139,12 +143,12 @@ def load_matrices(folder):
     return np.loadtxt(os.path.join(folder, "matrices.txt")).reshape(-1, 3, 4)
 
 
-def load(folder):
-    """meta, projections [view, v, u], matrices [view, 3, 4]."""
+def load(folder, every=1):
+    """meta, projections [view, v, u], matrices [view, 3, 4]; of `every` views the first."""
     meta = load_meta(folder)
     shape = (meta["n"], meta["nv"], meta["nu"])
-    projections = np.fromfile(os.path.join(folder, "proj.raw"), "<f4").reshape(shape)
-    return meta, projections, load_matrices(folder)
+    projections = np.memmap(os.path.join(folder, "proj.raw"), "<f4", "r", shape=shape)[::every]
+    return dict(meta, n=len(projections)), np.array(projections), load_matrices(folder)[::every]
 
 
 def load_volume(path, size):

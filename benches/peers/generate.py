@@ -1,7 +1,7 @@
-"""generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--vol 256]: exact Shepp-Logan projections and the drawn phantom.
+"""generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--sphere] [--vol 256]: exact projections and the drawn phantom.
 
-Line integrals and phantom are RTK's (closed form, no projector). Writes OUT/<name>[_wobble][_yaw<DEG>] as data_set.py
-says.
+Line integrals and phantom are RTK's (closed form, no projector): the Shepp-Logan phantom, or one sphere of water. Writes
+OUT/<name>[_wobble][_yaw<DEG>][_sphere] as data_set.py says.
 """
 
 import argparse
@@ -16,21 +16,34 @@ import data_set
 IMAGE = itk.Image[itk.F, 3]
 
 
-def project(geometry, meta):
+def of_sphere(found):
+    found.SetDensity(1.02)
+    found.SetCenter(data_set.SPHERE_CENTRE_MM)
+    found.SetAxis([data_set.SPHERE_RADIUS_MM] * 3)
+    found.SetAngle(0.0)
+
+
+def project(geometry, meta, sphere):
     empty = np.zeros((meta["n"], meta["nv"], meta["nu"]), np.float32)
-    phantom = rtk.SheppLoganPhantomFilter[IMAGE, IMAGE].New()
+    phantom = (rtk.RayEllipsoidIntersectionImageFilter if sphere else rtk.SheppLoganPhantomFilter)[IMAGE, IMAGE].New()
     phantom.SetInput(data_set.projection_image(empty, meta))
     phantom.SetGeometry(geometry)
-    phantom.SetPhantomScale(meta["scale"])
+    if sphere:
+        of_sphere(phantom)
+    else:
+        phantom.SetPhantomScale(meta["scale"])
     phantom.InPlaceOff()
     phantom.Update()
     return itk.array_from_image(phantom.GetOutput())
 
 
-def draw(volume, meta):
-    drawn = rtk.DrawSheppLoganFilter[IMAGE, IMAGE].New()
+def draw(volume, meta, sphere):
+    drawn = (rtk.DrawEllipsoidImageFilter if sphere else rtk.DrawSheppLoganFilter)[IMAGE, IMAGE].New()
     drawn.SetInput(data_set.volume_image(volume["n"], volume["s"]))
-    drawn.SetPhantomScale(meta["scale"])
+    if sphere:
+        of_sphere(drawn)
+    else:
+        drawn.SetPhantomScale(meta["scale"])
     drawn.InPlaceOff()
     drawn.Update()
     return itk.array_from_image(drawn.GetOutput())
@@ -42,6 +55,7 @@ def main():
     parser.add_argument("which", nargs="*", default=["w1", "w2"])
     parser.add_argument("--wobble", action="store_true")
     parser.add_argument("--yaw", type=float, default=0.0, help="detector yaw through the sweep, degrees")
+    parser.add_argument("--sphere", action="store_true", help="one sphere of water instead of the head")
     parser.add_argument("--views", type=int, default=0, help="another number of views")
     parser.add_argument("--vol", action="append", help="draw only these volumes (default: all of the workload)")
     arguments = parser.parse_args()
@@ -49,13 +63,14 @@ def main():
         meta = dict(data_set.WORKLOADS[name])
         meta["n"] = arguments.views or meta["n"]
         suffix = ("_wobble" if arguments.wobble else "") + (f"_yaw{arguments.yaw:g}" if arguments.yaw else "")
+        suffix += "_sphere" if arguments.sphere else ""
         folder = os.path.join(arguments.out, name + suffix)
         os.makedirs(folder, exist_ok=True)
         for key, volume in meta["vols"].items():
             if not arguments.vol or key in arguments.vol:
-                draw(volume, meta).astype("<f4").tofile(os.path.join(folder, f"truth_{key}.raw"))
+                draw(volume, meta, arguments.sphere).astype("<f4").tofile(os.path.join(folder, f"truth_{key}.raw"))
         geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw))
-        projections = project(geometry, meta)
+        projections = project(geometry, meta, arguments.sphere)
         edge = max(np.abs(projections[:, :, [0, -1]]).max(), np.abs(projections[:, [0, -1], :]).max())
         data_set.save(folder, meta, projections, data_set.matrices_from_geometry(geometry, meta))
         print(f"{name + suffix}: {meta['n']} views, largest {projections.max():.2f}, on the detector's edge {edge:.3g}")

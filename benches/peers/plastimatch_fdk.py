@@ -1,4 +1,4 @@
-"""plastimatch_fdk.py FOLDER [--vol 256] [--threads 2] [--out V.raw]: plastimatch's FDK on a data set.
+"""plastimatch_fdk.py FOLDER [--vol 256] [--threads 2] [--every 1] [--out V.raw]: plastimatch's FDK on a data set.
 
 Writes the data set as plastimatch's PFM images and geometry files into a temporary folder and runs `plastimatch fdk`
 (Debian's package plastimatch). It samples the detector with the nearest neighbour, has no short-scan weights and an
@@ -43,9 +43,10 @@ def main():
     parser.add_argument("folder")
     parser.add_argument("--vol", default="256")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--every", type=int, default=1, help="use only every so many-th view")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    meta, projections, matrices = data_set.load(arguments.folder)
+    meta, projections, matrices = data_set.load(arguments.folder, arguments.every)
     size, spacing_mm = (meta["vols"][arguments.vol][key] for key in ("n", "s"))
     with tempfile.TemporaryDirectory() as folder:
         for view, (projection, matrix) in enumerate(zip(projections, matrices)):

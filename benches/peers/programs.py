@@ -14,9 +14,6 @@ import numpy as np
 import data_set
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Apodisation of every accuracy run: Hann, zero beyond half the detector's Nyquist frequency.
-HANN = 0.5
-
 
 class ProgramFailed(Exception):
     """A program that ended badly or gave something other than asked; the text says which and what."""
@@ -44,10 +41,10 @@ def one_json(text, who):
 
 def data(out, case):
     """The folder of a case's data set, generated where it is not whole."""
-    folder = os.path.join(out, "data", case.name)
+    folder = os.path.join(out, "data", case.data)
     truth = os.path.join(folder, f"truth_{case.volume}.raw")
     if not (os.path.exists(os.path.join(folder, "meta.json")) and os.path.exists(truth)):
-        print(f"{case.name}: generating exact projections", flush=True)
+        print(f"{case.data}: generating exact projections", flush=True)
         run([sys.executable, os.path.join(HERE, "generate.py"), os.path.join(out, "data"), case.workload,
              "--vol", case.volume, *case.options])
     return folder
@@ -61,7 +58,7 @@ def peer(out, script, case, options, fresh):
             return dict(json.load(file), cached=True), stem + ".raw"
     os.makedirs(os.path.dirname(stem), exist_ok=True)
     print(f"{case.name}: {script}", flush=True)
-    text = run([sys.executable, os.path.join(HERE, script), os.path.join(out, "data", case.name),
+    text = run([sys.executable, os.path.join(HERE, script), os.path.join(out, "data", case.data),
                 "--vol", case.volume, "--out", stem + ".raw", *options])
     figures = one_json(text, script)
     with open(stem + ".json", "w", encoding="utf-8") as file:
@@ -71,7 +68,7 @@ def peer(out, script, case, options, fresh):
 
 def isocenter(out, binary, case, threads, reps):
     """Our figures (those of the fastest run, with every run's seconds) and our volume as an array [z, y, x]."""
-    folder = os.path.join(out, "data", case.name)
+    folder = os.path.join(out, "data", case.data)
     size, spacing_mm = (data_set.load_meta(folder)["vols"][case.volume][key] for key in ("n", "s"))
     target = os.path.join(out, "isocenter", case.name + ".mha")
     os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -81,7 +78,7 @@ def isocenter(out, binary, case, threads, reps):
         if os.path.exists(target):
             os.remove(target)
         text = run([binary, "reconstruct", os.path.join(folder, "proj.raw"), "--grid", str(size),
-                    "--voxel-mm", str(spacing_mm), "--filter", f"hann:{HANN}", "--out", target, "--json",
+                    "--voxel-mm", str(spacing_mm), "--filter", f"hann:{case.hann}" if case.hann else "ramp", "--out", target, "--json",
                     "--threads", str(threads)])
         runs.append(one_json(text, "isocenter"))
     if len({figures.get("volume_hash") for figures in runs}) != 1:

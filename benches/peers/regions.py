@@ -79,6 +79,34 @@ def fitted(volume, truth, named):
     return gain * volume + offset
 
 
+def edge_width_mm(volume, spacing_mm):
+    """Distance from 10 to 90 % of the way up the edge of the sphere of water, away from the poles, from a radial profile.
+
+    Voxels within 45 degrees of the plane of the rotation count: beyond, a circle of views leaves the edge to no ray.
+    """
+    centre, radius = np.array(data_set.SPHERE_CENTRE_MM), data_set.SPHERE_RADIUS_MM
+    places = (np.arange(len(volume)) - (len(volume) - 1) / 2) * spacing_mm
+    z, y, x = np.meshgrid(places, places, places, indexing="ij", sparse=True)
+    distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+    near = (np.abs(distance - radius) < 8.0) & (np.abs(y - centre[1]) < distance * np.sqrt(0.5))
+    step_mm = 0.05
+    bins = np.round((distance[near] - radius + 8.0) / step_mm).astype(int)
+    counts = np.bincount(bins)
+    profile = np.bincount(bins, volume[near].astype(np.float64))[counts > 0] / counts[counts > 0]
+    at_mm = np.flatnonzero(counts) * step_mm - 8.0
+    inside, outside = profile[at_mm < -5.0].mean(), profile[at_mm > 5.0].mean()
+    rise = (profile - outside) / (inside - outside)
+
+    def crossing(level):
+        # Straight through the bins around the crossing: single bins carry the sampling's noise.
+        start = np.flatnonzero(rise > level)[-1]
+        around = np.abs(at_mm - at_mm[start]) <= 0.2
+        slope, offset = np.polyfit(at_mm[around], rise[around], 1)
+        return (level - offset) / slope
+
+    return float(crossing(0.1) - crossing(0.9))
+
+
 def volume_size(meta, key):
     return meta["vols"][key]["n"], meta["vols"][key]["s"]
 

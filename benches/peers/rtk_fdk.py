@@ -1,4 +1,4 @@
-"""rtk_fdk.py FOLDER [--vol 256] [--threads 2] [--hann 0.5] [--reps 1] [--out V.raw]: RTK's FDK on a data set.
+"""rtk_fdk.py FOLDER [--vol 256] [--threads 2] [--hann 0.5] [--reps 1] [--every 1] [--out V.raw]: RTK's FDK on a data set.
 
 The geometry comes from matrices.txt. The chain is what an application runs: Parker weights where the scan is short,
 cosine weights, ramp, voxel back projection. Prints one JSON object; fdk_min_s is the fastest run from projections in
@@ -51,12 +51,13 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--hann", type=float, default=0.0)
     parser.add_argument("--reps", type=int, default=1)
+    parser.add_argument("--every", type=int, default=1, help="use only every so many-th view")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(arguments.threads)
     itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(arguments.threads)
 
-    meta, projections, matrices = data_set.load(arguments.folder)
+    meta, projections, matrices = data_set.load(arguments.folder, arguments.every)
     volume = meta["vols"][arguments.vol]
     geometry = data_set.geometry_from_matrices(matrices, meta)
     image = data_set.projection_image(projections, meta)
