@@ -1,7 +1,7 @@
-"""generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--sphere] [--vol 256]: exact projections and the drawn phantom.
+"""generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--offset SHARE] [--sphere] [--vol 256]: exact projections and the drawn phantom.
 
 Line integrals and phantom are RTK's (closed form, no projector): the Shepp-Logan phantom, or one sphere of water. Writes
-OUT/<name>[_wobble][_yaw<DEG>][_sphere] as data_set.py says.
+OUT/<name>[_wobble][_yaw<DEG>][_offset<SHARE>][_sphere] as data_set.py says.
 """
 
 import argparse
@@ -55,6 +55,7 @@ def main():
     parser.add_argument("which", nargs="*", default=["w1", "w2"])
     parser.add_argument("--wobble", action="store_true")
     parser.add_argument("--yaw", type=float, default=0.0, help="detector yaw through the sweep, degrees")
+    parser.add_argument("--offset", type=float, default=0.0, help="shift of the detector along its rows, share of its width")
     parser.add_argument("--sphere", action="store_true", help="one sphere of water instead of the head")
     parser.add_argument("--views", type=int, default=0, help="another number of views")
     parser.add_argument("--vol", action="append", help="draw only these volumes (default: all of the workload)")
@@ -62,14 +63,16 @@ def main():
     for name in arguments.which:
         meta = dict(data_set.WORKLOADS[name])
         meta["n"] = arguments.views or meta["n"]
+        meta["offset"] = arguments.offset
         suffix = ("_wobble" if arguments.wobble else "") + (f"_yaw{arguments.yaw:g}" if arguments.yaw else "")
+        suffix += f"_offset{arguments.offset:g}" if arguments.offset else ""
         suffix += "_sphere" if arguments.sphere else ""
         folder = os.path.join(arguments.out, name + suffix)
         os.makedirs(folder, exist_ok=True)
         for key, volume in meta["vols"].items():
             if not arguments.vol or key in arguments.vol:
                 draw(volume, meta, arguments.sphere).astype("<f4").tofile(os.path.join(folder, f"truth_{key}.raw"))
-        geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw))
+        geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw, arguments.offset))
         projections = project(geometry, meta, arguments.sphere)
         edge = max(np.abs(projections[:, :, [0, -1]]).max(), np.abs(projections[:, [0, -1], :]).max())
         data_set.save(folder, meta, projections, data_set.matrices_from_geometry(geometry, meta))

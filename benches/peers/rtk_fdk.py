@@ -1,7 +1,7 @@
 """rtk_fdk.py FOLDER [--vol 256] [--threads 2] [--hann 0.5] [--reps 1] [--every 1] [--out V.raw]: RTK's FDK on a data set.
 
-The geometry comes from matrices.txt. The chain is what an application runs: Parker weights where the scan is short,
-cosine weights, ramp, voxel back projection. Prints one JSON object; fdk_min_s is the fastest run from projections in
+The geometry comes from matrices.txt. The chain is what an application runs: Parker weights where the scan is short, weights of
+a displaced detector where it is offset, cosine weights, ramp, voxel back projection. Prints one JSON object; fdk_min_s is the fastest run from projections in
 memory to the volume, reading and writing left out.
 """
 
@@ -33,6 +33,11 @@ def reconstruct(image, geometry, meta, volume, hann, timer):
             parker.InPlaceOff()
             parker.SetAngularGapThreshold(ANGULAR_GAP_RAD)
             source = parker.GetOutput()
+        if meta.get("offset"):
+            displaced = rtk.DisplacedDetectorImageFilter[IMAGE].New()
+            displaced.SetInput(image)
+            displaced.SetGeometry(geometry)
+            source = displaced.GetOutput()
         fdk = rtk.FDKConeBeamReconstructionFilter[IMAGE].New()
         fdk.SetInput(0, data_set.volume_image(volume["n"], volume["s"]))
         fdk.SetInput(1, source)
