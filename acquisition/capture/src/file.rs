@@ -4,6 +4,7 @@ use crate::error::CaptureError;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An opened file and its length at that time.
 #[derive(Debug)]
@@ -11,6 +12,7 @@ pub(crate) struct RunFile {
     pub(crate) path: PathBuf,
     file: File,
     pub(crate) bytes: u64,
+    reads: AtomicU64,
 }
 
 impl RunFile {
@@ -21,7 +23,7 @@ impl RunFile {
         }
         let file = File::open(path).map_err(CaptureError::io(path, "opening"))?;
         let bytes = file.metadata().map_err(CaptureError::io(path, "opening"))?.len();
-        Ok(Self { path: path.into(), file, bytes })
+        Ok(Self { path: path.into(), file, bytes, reads: AtomicU64::new(0) })
     }
 
     /// Takes note of what a recorder has appended meanwhile.
@@ -33,8 +35,14 @@ impl RunFile {
 
     /// Reads `count` bytes at `offset` into `buffer`, or fewer at the end of the file.
     pub(crate) fn read(&self, offset: u64, count: u64, buffer: &mut Vec<u8>) -> Result<(), CaptureError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let count = count.min(self.bytes.saturating_sub(offset));
         buffer.resize(usize::try_from(count).expect("callers cap what they read"), 0);
         self.file.read_exact_at(buffer, offset).map_err(CaptureError::io(&self.path, "reading"))
+    }
+
+    /// Reads so far.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 }

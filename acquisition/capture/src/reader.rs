@@ -201,6 +201,12 @@ impl RunReader {
         Ok(frame.record.header)
     }
 
+    /// Reads of the file so far: opening by the index takes a few for each chunk and one for each frame,
+    /// [`RunReader::read_frame`] takes one wherever the frame lies.
+    pub fn file_reads(&self) -> u64 {
+        self.file.reads()
+    }
+
     /// Looks for what a recorder has appended since; gives the number of frames that are new.
     ///
     /// # Errors

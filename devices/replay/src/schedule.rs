@@ -28,6 +28,11 @@ impl Schedule {
         Self { factor, frame_period_ns, last: None }
     }
 
+    /// The same, before the first frame.
+    pub(crate) fn again(&self) -> Self {
+        Self { last: None, ..self.clone() }
+    }
+
     /// Time from the first frame to this one, at the factor.
     pub(crate) fn due(&mut self, header: &FrameHeader) -> Duration {
         let (device_ns, sequence) = (header.stamps.device.0, header.sequence);

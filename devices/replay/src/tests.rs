@@ -8,7 +8,7 @@ use carm::{
 };
 use std::time::Duration;
 
-const PIXELS: usize = 12 * 10;
+pub(crate) const PIXELS: usize = 12 * 10;
 const PERIOD_NS: u64 = 2_000_000;
 
 fn description() -> RunDescription {
@@ -34,7 +34,7 @@ fn description() -> RunDescription {
     }
 }
 
-fn frame(sequence: u64) -> (FrameHeader, Vec<u16>) {
+pub(crate) fn frame(sequence: u64) -> (FrameHeader, Vec<u16>) {
     let header = FrameHeader {
         sequence,
         stamps: ClockStamps {
@@ -52,7 +52,7 @@ fn frame(sequence: u64) -> (FrameHeader, Vec<u16>) {
     (header, counts)
 }
 
-fn record(sequences: impl IntoIterator<Item = u64>) -> (tempfile::TempDir, std::path::PathBuf) {
+pub(crate) fn record(sequences: impl IntoIterator<Item = u64>) -> (tempfile::TempDir, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mcap");
     let mut writer = RunWriter::create(&path, &description(), WriterOptions::default()).unwrap();
@@ -64,7 +64,7 @@ fn record(sequences: impl IntoIterator<Item = u64>) -> (tempfile::TempDir, std::
     (folder, path)
 }
 
-fn play(device: &mut ReplayDevice) -> Vec<(FrameHeader, Vec<u16>)> {
+pub(crate) fn play(device: &mut ReplayDevice) -> Vec<(FrameHeader, Vec<u16>)> {
     let mut frames = Vec::new();
     let mut slot = vec![0xDEAD; PIXELS];
     while let SourceEvent::Frame(header) = device.next_frame(&mut slot).unwrap() {
@@ -128,4 +128,81 @@ fn replay_refuses_a_wrong_slot_and_a_speed_that_is_none() {
     let mut device = ReplayDevice::open(&path, Pace::FlatOut).unwrap();
     let error = device.next_frame(&mut [0; 7]).unwrap_err();
     assert!(matches!(error, DeviceError::SlotSize { expected: PIXELS, found: 7 }), "{error}");
+}
+
+#[test]
+fn replay_plays_a_part_and_seeks_with_one_read() {
+    let sequences = [5, 6, 7, 11, 12, 13];
+    let (_folder, path) = record(sequences);
+    let part = |from: &str, to: &str| {
+        let span = Span { from: Some(from.parse().unwrap()), to: Some(to.parse().unwrap()) };
+        ReplayDevice::open_with(&path, ReplayOptions { pace: Pace::FlatOut, span, ..ReplayOptions::default() })
+    };
+    assert_eq!(play(&mut part("6", "12").unwrap()), [6, 7, 11, 12].map(frame));
+    assert_eq!(play(&mut part("8", "11").unwrap()), [11].map(frame));
+    // Frames are 2 ms apart: 5 at zero, 7 at 4 ms, 11 at 12 ms.
+    assert_eq!(play(&mut part("0.004s", "0.0121s").unwrap()), [7, 11].map(frame));
+    for (from, to) in [("8", "10"), ("14", "20"), ("12", "6"), ("1s", "2s")] {
+        let error = part(from, to).err().unwrap();
+        assert!(matches!(error, ReplayError::EmptySpan { .. }) && error.to_string().contains("5 to 13"), "{error}");
+    }
+    let mut device = ReplayDevice::open(&path, Pace::FlatOut).unwrap();
+    let mut slot = vec![0; PIXELS];
+    for index in [4, 0, 5, 2] {
+        let before = device.recording().file_reads();
+        device.seek(index).unwrap();
+        assert!(matches!(device.next_frame(&mut slot).unwrap(), SourceEvent::Frame(_)));
+        assert_eq!(slot, frame(sequences[index]).1);
+        assert_eq!(device.recording().file_reads() - before, 1);
+    }
+    assert!(matches!(device.seek(6), Err(ReplayError::NoSuchFrame { found: 6, .. })));
+    assert!("12x".parse::<FramePosition>().is_err() && "-1s".parse::<FramePosition>().is_err());
+}
+
+#[test]
+fn replay_again_goes_on_with_numbers_and_clock() {
+    let (_folder, path) = record([5, 6, 9]);
+    let options = ReplayOptions { pace: Pace::FlatOut, times: Some(3), ..ReplayOptions::default() };
+    let frames = play(&mut ReplayDevice::open_with(&path, options).unwrap());
+    let numbers: Vec<u64> = frames.iter().map(|(header, _)| header.sequence).collect();
+    assert_eq!(numbers, [5, 6, 9, 10, 11, 14, 15, 16, 19]);
+    // Each lap is four periods of the last frame behind the first, and one more.
+    for (header, _) in &frames {
+        assert_eq!(header.stamps.device.0, 1_000 + header.sequence * PERIOD_NS);
+    }
+    assert_eq!(frames[7].1, frame(6).1);
+}
+
+/// Two hours at 30 frames a second.
+#[test]
+fn replay_seeks_anywhere_in_two_hours_with_one_read() {
+    const FRAMES: u64 = 216_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.mcap");
+    let small = RunDescription { detector: DetectorGrid::new([4, 2], [0.6, 0.6]).unwrap(), ..description() };
+    // Chunks by time alone would be few: the device's clock runs 33 ms a frame.
+    let mut writer = RunWriter::create(&path, &small, WriterOptions::default()).unwrap();
+    let long = |sequence: u64| {
+        let (mut header, counts) = frame(sequence);
+        header.stamps.host = HostTime(sequence * 33_333_333);
+        header.stamps.device = DeviceTime(sequence * 33_333_333);
+        (header, counts[..8].to_vec())
+    };
+    for sequence in 0..FRAMES {
+        let (header, counts) = long(sequence);
+        writer.write_frame(&header, &counts).unwrap();
+    }
+    writer.finish(RunOutcome::Complete).unwrap();
+    let mut device = ReplayDevice::open(&path, Pace::FlatOut).unwrap();
+    assert!(device.recording().is_indexed());
+    let mut slot = vec![0; 8];
+    for index in [FRAMES - 1, 0, 107_333, 3, 215_000] {
+        let before = device.recording().file_reads();
+        let start = Instant::now();
+        device.seek(index as usize).unwrap();
+        let event = device.next_frame(&mut slot).unwrap();
+        println!("frame {index}: {:?} after the seek", start.elapsed());
+        assert_eq!((event, slot.clone()), (SourceEvent::Frame(long(index).0), long(index).1));
+        assert_eq!(device.recording().file_reads() - before, 1);
+    }
 }
