@@ -75,6 +75,12 @@ pub enum AcquisitionError {
         /// What it is.
         found: f64,
     },
+    /// A remark on the panel that cannot be read.
+    #[error("panel model in the run's remarks: expected {expected}, found something else")]
+    PanelModel {
+        /// What was missing.
+        expected: &'static str,
+    },
     /// X-rays were on and the generator reported no charge: the unattenuated beam is unknown.
     #[error("frame {sequence}: expected a tube charge above 0 mAs with X-rays on, found {found_mas} mAs")]
     NoTubeCharge {
@@ -82,6 +88,12 @@ pub enum AcquisitionError {
         sequence: u64,
         /// The charge reported.
         found_mas: f64,
+    },
+    /// A frame to be subtracted before there is a mask.
+    #[error("frame {sequence}: expected a mask to subtract it from, found none")]
+    NoMask {
+        /// The frame.
+        sequence: u64,
     },
     /// A spin was told something that its state does not allow.
     #[error("spin: expected {expected} to {action}, found {found}")]

@@ -1,5 +1,5 @@
-//! Raw counts to corrected frames: the ring that every frame enters, queues with a stated policy, the corrections,
-//! and the account of what arrived.
+//! Raw counts to corrected frames: the ring that every frame enters, the corrections and the maps they take, live images
+//! and angiographies, and the account of what arrived.
 //!
 //! The types to know are [`FrameRing`] (one producer, any number of readers, no waiting), [`Corrector`] with
 //! [`CorrectedFrame`] (offset, gain, defects, unattenuated intensity: linear out), [`LiveChain`] (raw counts to the image on
@@ -30,6 +30,7 @@
 //! # Ok::<(), acquisition::AcquisitionError>(())
 //! ```
 
+pub mod calibrate;
 pub mod correct;
 mod error;
 mod ledger;
@@ -42,13 +43,13 @@ mod spin;
 #[cfg(test)]
 mod counting_allocator;
 
+pub use correct::lag::{LagModel, LagTerm};
+pub use correct::panel::PanelModel;
 pub use correct::{CorrectedFrame, Corrector, VarianceModel};
 pub use error::AcquisitionError;
 pub use ledger::{Arrival, SequenceLedger};
 pub use live::{LiveChain, LiveNote, LiveStages, Window};
-pub use queue::{
-    Full, LosslessReceiver, LosslessSender, NewestReceiver, NewestSender, lossless_queue, newest_queue,
-};
+pub use queue::{Full, LosslessReceiver, LosslessSender, lossless_queue};
 pub use ring::{
     Delivery, FrameNote, FrameRing, LosslessReader, Newest, NewestReader, RingLayout, RingProducer,
 };

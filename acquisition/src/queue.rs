@@ -1,8 +1,6 @@
-//! Queues between threads, each with its policy in its name. For the stages behind the ring; the device's own thread
-//! only ever touches the ring.
-//!
-//! *Lossless*: bounded; a full queue hands the item back as a value, and the consumer has to catch up from the
-//! recording. *Newest wins*: one place; an item not yet taken is replaced, and the replacement counted.
+//! A bounded queue between threads that never drops an item by itself: a full one hands the item back as a value, and the
+//! sender has to decide. For the stages behind the ring; the device's own thread only ever touches the ring, and whoever
+//! wants the newest frame alone reads that.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,7 +16,7 @@ pub struct Full<T>(
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    /// Items refused or replaced.
+    /// Items refused.
     passed_over: u64,
     deepest: usize,
     is_closed: bool,
@@ -126,63 +124,6 @@ impl<T> LosslessReceiver<T> {
     }
 }
 
-/// Writing end of a newest-wins queue; dropping it ends the queue.
-#[derive(Debug)]
-pub struct NewestSender<T>(Arc<Shared<T>>);
-
-/// Reading end of a newest-wins queue.
-#[derive(Debug)]
-pub struct NewestReceiver<T>(Arc<Shared<T>>);
-
-/// A queue of one place in which the newest item replaces an older one.
-pub fn newest_queue<T>() -> (NewestSender<T>, NewestReceiver<T>) {
-    let shared = Shared::new(1);
-    (NewestSender(shared.clone()), NewestReceiver(shared))
-}
-
-impl<T> NewestSender<T> {
-    /// Puts an item in place; gives back the one that it replaced, so that its buffer can be used again.
-    pub fn send(&self, item: T) -> Option<T> {
-        let mut state = self.0.lock();
-        let replaced = state.items.pop_front();
-        state.passed_over += u64::from(replaced.is_some());
-        state.items.push_back(item);
-        state.deepest = 1;
-        drop(state);
-        self.0.changed.notify_one();
-        replaced
-    }
-
-    /// Items replaced before anyone took them.
-    pub fn skipped(&self) -> u64 {
-        self.0.lock().passed_over
-    }
-}
-
-impl<T> Drop for NewestSender<T> {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-impl<T> NewestReceiver<T> {
-    /// The newest item; none when the time is over or the queue has ended and is empty.
-    pub fn receive(&self, longest: Duration) -> Option<T> {
-        self.0.receive(longest)
-    }
-
-    /// Whether the sender is gone and everything was taken.
-    pub fn is_ended(&self) -> bool {
-        let state = self.0.lock();
-        state.is_closed && state.items.is_empty()
-    }
-
-    /// Items replaced before anyone took them.
-    pub fn skipped(&self) -> u64 {
-        self.0.lock().passed_over
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,16 +159,5 @@ mod tests {
             let received: Vec<i32> = std::iter::from_fn(|| receiver.receive(LONG)).collect();
             assert_eq!(received, (0..2000).collect::<Vec<_>>());
         });
-    }
-
-    #[test]
-    fn newest_queue_replaces_and_counts() {
-        let (sender, receiver) = newest_queue();
-        assert_eq!([sender.send('a'), sender.send('b'), sender.send('c')], [None, Some('a'), Some('b')]);
-        assert_eq!((receiver.receive(LONG), receiver.skipped()), (Some('c'), 2));
-        assert_eq!(receiver.receive(Duration::ZERO), None);
-        assert!(!receiver.is_ended());
-        drop(sender);
-        assert!(receiver.is_ended());
     }
 }

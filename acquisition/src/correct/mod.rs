@@ -1,9 +1,9 @@
 //! Raw counts to linear intensity: offset, gain, defects, and the unattenuated intensity beside it.
 //!
 //! `intensity = (raw_counts - dark) / gain`, then every defect is filled from good pixels around it. Filling comes after
-//! the gain, because only gain-corrected neighbours measure the same thing; without lag correction in between
-//! this is the same as the usual order (offset, defects, lag, gain). The logarithm is left to reconstruction: scatter
-//! adds to the linear signal, so it can only be taken away before the logarithm.
+//! the gain, because only gain-corrected neighbours measure the same thing. Where the panel's lag is known ([`lag`]), it is
+//! taken out between offset and gain, because the traps see the signal and not its gain-corrected twin. The
+//! logarithm is left to reconstruction: scatter adds to the linear signal, so it can only be taken away before the logarithm.
 //!
 //! A defect is filled by a plane fitted to the nearest good pixels, weighted by inverse squared distance: exact for a linear
 //! field whatever the shape of the cluster or line, with weights worked out once. Where the fit would extrapolate
@@ -11,13 +11,17 @@
 
 mod cpu;
 mod defects;
+pub mod lag;
+pub mod panel;
 mod reference;
 #[cfg(test)]
 mod tests;
 
 use crate::error::AcquisitionError;
-use carm::{DetectorCalibration, DetectorGrid, FrameHeader};
+use carm::{DetectorCalibration, DetectorGrid, FrameHeader, RunDescription};
 use defects::DefectFill;
+use lag::{Lag, LagModel};
+use panel::PanelModel;
 
 /// Variance of an intensity: `electronic + per_count * intensity`, counts².
 ///
@@ -48,6 +52,8 @@ pub struct CorrectedFrame {
     pub air_intensity: f32,
     /// Good pixels at or above saturation: their intensity is a lower bound.
     pub saturated_pixels: usize,
+    /// Which ones, by index, in order.
+    pub saturated: Vec<u32>,
     /// Pixels filled from their neighbours.
     pub interpolated_pixels: usize,
     /// How noisy each intensity is.
@@ -78,9 +84,37 @@ pub struct Corrector {
     air_intensity_per_mas: f64,
     saturation_counts: u16,
     variance: VarianceModel,
+    lag: Option<Lag>,
 }
 
 impl Corrector {
+    /// For the frames of a run, with its maps and what it says of its panel; none where it brings no maps.
+    ///
+    /// # Errors
+    /// As [`Corrector::new`]; [`AcquisitionError::PanelModel`].
+    pub fn for_run(description: &RunDescription) -> Result<Option<Self>, AcquisitionError> {
+        let Some(maps) = &description.detector_calibration else { return Ok(None) };
+        let corrector = Self::new(maps, &description.detector)?;
+        match PanelModel::of(description)?.lag {
+            Some(model) => Ok(Some(corrector.with_lag(model)?)),
+            None => Ok(Some(corrector)),
+        }
+    }
+
+    /// Takes lag out as well, from a rested panel on.
+    ///
+    /// # Errors
+    /// [`AcquisitionError::CalibrationNumber`] for a model that cannot be.
+    pub fn with_lag(mut self, model: LagModel) -> Result<Self, AcquisitionError> {
+        self.lag = Some(Lag::new(model, self.dark_counts.len(), self.backend)?);
+        Ok(self)
+    }
+
+    /// Whether lag is taken out.
+    pub fn corrects_lag(&self) -> bool {
+        self.lag.is_some()
+    }
+
     /// From the maps in force. A pixel whose gain is not positive, or whose maps are not finite, counts as a defect.
     ///
     /// # Errors
@@ -138,6 +172,7 @@ impl Corrector {
                 electronic: calibration.electronic_variance as f32,
                 per_count: calibration.variance_per_count as f32,
             },
+            lag: None,
         })
     }
 
@@ -146,12 +181,13 @@ impl Corrector {
         self.implied_defects
     }
 
-    /// Corrects one frame: `raw_counts` `[v, u]`, u fastest, into `out`, whose buffer is kept between frames.
+    /// Corrects one frame: `raw_counts` `[v, u]`, u fastest, into `out`, whose buffer is kept between frames. With lag it
+    /// wants every frame of the run in order, those without X-rays too.
     ///
     /// # Errors
     /// [`AcquisitionError::FrameSize`]; [`AcquisitionError::NoTubeCharge`] when X-rays were on and no charge is reported.
     pub fn correct(
-        &self,
+        &mut self,
         header: &FrameHeader,
         raw_counts: &[u16],
         out: &mut CorrectedFrame,
@@ -162,16 +198,54 @@ impl Corrector {
         }
         let air_intensity = self.air_intensity(header)?;
         out.intensity.resize(expected, 0.0);
-        let saturated_pixels = match self.backend {
-            Backend::Reference => reference::correct(self, raw_counts, &mut out.intensity),
-            Backend::Cpu => cpu::correct(self, raw_counts, &mut out.intensity),
+        out.saturated.clear();
+        let mut lag = self.lag.take();
+        out.saturated_pixels = match (&mut lag, self.backend) {
+            (Some(lag), _) => self.correct_lagging(lag, header, raw_counts, &mut out.intensity),
+            (None, Backend::Reference) => reference::correct(self, raw_counts, &mut out.intensity),
+            (None, Backend::Cpu) => cpu::correct(self, raw_counts, &mut out.intensity),
         };
+        self.lag = lag;
+        if out.saturated_pixels > 0 {
+            let good = raw_counts.iter().zip(&self.is_good).enumerate();
+            let full = good.filter(|(_, (count, good))| **good && **count >= self.saturation_counts);
+            out.saturated.extend(full.map(|(pixel, _)| pixel as u32));
+        }
         out.header = *header;
         out.air_intensity = air_intensity;
-        out.saturated_pixels = saturated_pixels;
         out.interpolated_pixels = self.fill.len();
         out.variance = self.variance;
         Ok(())
+    }
+
+    /// As `cpu::correct`, with the lag taken out between offset and gain.
+    fn correct_lagging(
+        &self,
+        lag: &mut Lag,
+        header: &FrameHeader,
+        raw_counts: &[u16],
+        intensity: &mut [f32],
+    ) -> usize {
+        let mut saturated = 0_usize;
+        lag.correct(header, intensity, &mut |first, pixels, is_after| {
+            let range = first..first + pixels.len();
+            if is_after {
+                pixels.iter_mut().zip(&self.inverse_gain[range]).for_each(|(x, inverse)| *x *= inverse);
+                return;
+            }
+            let (raw, dark) = (&raw_counts[range.clone()], &self.dark_counts[range]);
+            let mut full = 0_u32;
+            for (x, (&raw, dark)) in pixels.iter_mut().zip(raw.iter().zip(dark)) {
+                *x = f32::from(raw) - dark;
+                full += u32::from(raw >= self.saturation_counts);
+            }
+            saturated += full as usize;
+        });
+        for (defect, sources) in self.fill.iter() {
+            saturated -= usize::from(raw_counts[defect] >= self.saturation_counts);
+            intensity[defect] = sources.iter().map(|s| s.weight * intensity[s.pixel as usize]).sum();
+        }
+        saturated
     }
 
     fn air_intensity(&self, header: &FrameHeader) -> Result<f32, AcquisitionError> {
@@ -180,7 +254,9 @@ impl Corrector {
         }
         let found_mas = header.exposure.tube_charge_mas();
         if found_mas.is_finite() && found_mas > 0.0 {
-            return Ok((self.air_intensity_per_mas * found_mas) as f32);
+            // What the flat field had of lag is not in a frame without lag.
+            let flat_gain = self.lag.as_ref().map_or(1.0, Lag::flat_gain);
+            return Ok((self.air_intensity_per_mas * found_mas / flat_gain) as f32);
         }
         Err(AcquisitionError::NoTubeCharge { sequence: header.sequence, found_mas })
     }

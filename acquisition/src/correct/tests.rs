@@ -68,7 +68,7 @@ fn each_backend(test: impl Fn(Backend)) {
 }
 
 fn corrected(backend: Backend, calibration: &DetectorCalibration, raw: &[u16]) -> CorrectedFrame {
-    let corrector = Corrector::with_backend(calibration, &grid(), backend).unwrap();
+    let mut corrector = Corrector::with_backend(calibration, &grid(), backend).unwrap();
     // A dirty buffer of the wrong size must not show.
     let mut out = CorrectedFrame { intensity: vec![f32::NAN; 7], ..CorrectedFrame::default() };
     corrector.correct(&header(), raw, &mut out).unwrap();
@@ -136,6 +136,7 @@ fn correction_counts_saturated_good_pixels_and_scales_air_by_charge() {
         }
         let out = corrected(backend, &calibration, &raw);
         assert_eq!(out.saturated_pixels, 3, "{backend:?}");
+        assert_eq!(out.saturated, [1, 2, (3 * NU + 8) as u32]);
         // 50 mA for 8 ms are 0.4 mAs.
         assert_eq!(out.air_intensity, 10_000.0);
         assert_eq!(out.variance.variance(1000.0), 516.0);
@@ -176,7 +177,7 @@ fn correction_refuses_what_does_not_fit() {
         let bad = DetectorCalibration { air_intensity_per_mas: found, ..calibration() };
         assert!(matches!(Corrector::new(&bad, &grid()), Err(AcquisitionError::CalibrationNumber { .. })));
     }
-    let corrector = Corrector::new(&good, &grid()).unwrap();
+    let mut corrector = Corrector::new(&good, &grid()).unwrap();
     let mut out = CorrectedFrame::default();
     let error = corrector.correct(&header(), &[0; 3], &mut out).unwrap_err();
     assert!(matches!(error, AcquisitionError::FrameSize { found: 3, .. }), "{error}");
@@ -186,4 +187,46 @@ fn correction_refuses_what_does_not_fit() {
     let dark = FrameHeader { is_xray_on: false, ..silent };
     corrector.correct(&dark, &[0; NU * NV], &mut out).unwrap();
     assert_eq!(out.air_intensity, 0.0);
+}
+
+/// A panel at rest has no lag, so that both ways must give the same; the flat field's own lag leaves the air alone.
+#[test]
+fn correction_with_lag_starts_from_a_rested_panel() {
+    use super::lag::{LagModel, LagTerm};
+    each_backend(|backend| {
+        let calibration = calibration();
+        let raw = raw(&calibration, |u, v| ((u * 997 + v * 131) % 50_000) as f64);
+        let plain = corrected(backend, &calibration, &raw);
+        let model = LagModel {
+            terms: vec![LagTerm { rate_per_frame: 0.5, strength: 0.1 }],
+            low_exposure_growth: 0.5,
+            knee_counts: 10_000.0,
+            frame_rate_hz: 30.0,
+            flat_gain: 1.25,
+        };
+        let corrector = Corrector::with_backend(&calibration, &grid(), backend).unwrap();
+        let mut corrector = corrector.with_lag(model.clone()).unwrap();
+        let mut out = CorrectedFrame::default();
+        corrector.correct(&header(), &raw, &mut out).unwrap();
+        for (a, b) in out.intensity.iter().zip(&plain.intensity) {
+            assert!(
+                f64::from((a - b).abs()) <= RELATIVE_TOLERANCE * 40_000.0,
+                "{backend:?}: {a} against {b}"
+            );
+        }
+        assert_eq!(out.air_intensity, plain.air_intensity / 1.25);
+        assert_eq!((&out.saturated, out.saturated_pixels), (&plain.saturated, plain.saturated_pixels));
+        // The second exposure reads more than fell on it.
+        let (pixel, before) = (3 * NU + 3, out.intensity[3 * NU + 3]);
+        let next = FrameHeader { sequence: 4, ..header() };
+        corrector.correct(&next, &raw, &mut out).unwrap();
+        let keep = (-0.5_f64).exp();
+        let expected = f64::from(before) * (1.0 - 0.1 * keep);
+        let growth_at_most = f64::from(before) * 0.1 * keep * 0.5;
+        let found = f64::from(out.intensity[pixel]);
+        assert!(
+            found <= expected + 0.1 && found >= expected - 1.1 * growth_at_most - 0.1,
+            "{found} {expected}"
+        );
+    });
 }

@@ -4,6 +4,7 @@
 //! 16-bit counts on the scale of the gain-corrected intensity, so that a client may choose a window of its own.
 
 pub mod recursive;
+pub mod subtraction;
 pub mod window;
 
 use crate::correct::{CorrectedFrame, Corrector};
@@ -17,7 +18,7 @@ pub use window::Window;
 /// Stages of the live image that can be on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LiveStages {
-    /// Offset, gain and defects. Off where the device brings no maps.
+    /// Offset, gain, defects and, where the run knows it of its panel, lag. Off where the device brings no maps.
     pub correction: bool,
     /// The motion-adaptive recursive filter. Needs the noise model that the maps bring.
     pub noise_reduction: bool,
@@ -87,9 +88,8 @@ impl LiveChain {
     /// Maps that are unusable.
     pub fn new(description: &RunDescription) -> Result<Self, AcquisitionError> {
         let grid = &description.detector;
-        let maps = description.detector_calibration.as_ref();
         Ok(Self {
-            corrector: maps.map(|maps| Corrector::new(maps, grid)).transpose()?,
+            corrector: Corrector::for_run(description)?,
             filter: RecursiveFilter::new(grid.nu, grid.nv),
             window: AutoWindow::new(grid.nu, grid.nv),
             corrected: CorrectedFrame {
@@ -117,7 +117,7 @@ impl LiveChain {
             }
         }
         let mut ran = LiveStages { correction: false, noise_reduction: false, ..asked };
-        match self.corrector.as_ref().filter(|_| asked.correction) {
+        match self.corrector.as_mut().filter(|_| asked.correction) {
             Some(corrector) => {
                 corrector.correct(header, raw_counts, &mut self.corrected)?;
                 ran.correction = true;

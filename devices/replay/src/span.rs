@@ -55,9 +55,8 @@ impl Span {
     /// [`ReplayError::EmptySpan`]; a run without any frame is played as it is.
     pub(crate) fn indices(&self, headers: &[FrameHeader]) -> Result<Range<usize>, ReplayError> {
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else { return Ok(0..0) };
-        let seconds = |header: &FrameHeader| {
-            (header.stamps.device.0 as f64 - first.stamps.device.0 as f64) * 1e-9
-        };
+        let seconds =
+            |header: &FrameHeader| (header.stamps.device.0 as f64 - first.stamps.device.0 as f64) * 1e-9;
         let is_before = |header: &FrameHeader, at: FramePosition| match at {
             FramePosition::Sequence(sequence) => header.sequence < sequence,
             FramePosition::Seconds(time) => seconds(header) < time,
@@ -67,18 +66,15 @@ impl Span {
             FramePosition::Seconds(time) => seconds(header) > time,
         };
         let start = self.from.map_or(Some(0), |from| headers.iter().position(|h| !is_before(h, from)));
-        let end = self.to.map_or(Some(headers.len() - 1), |to| headers.iter().rposition(|h| !is_after(h, to)));
+        let end =
+            self.to.map_or(Some(headers.len() - 1), |to| headers.iter().rposition(|h| !is_after(h, to)));
         match (start, end) {
             (Some(start), Some(end)) if start <= end => Ok(start..end + 1),
             _ => {
-                let told = |at: Option<FramePosition>, open: &str| at.map_or(open.into(), |at| at.to_string());
+                let told =
+                    |at: Option<FramePosition>, open: &str| at.map_or(open.into(), |at| at.to_string());
                 Err(ReplayError::EmptySpan {
-                    run: format!(
-                        "{} to {}, {:.3} s",
-                        first.sequence,
-                        last.sequence,
-                        seconds(last)
-                    ),
+                    run: format!("{} to {}, {:.3} s", first.sequence, last.sequence, seconds(last)),
                     from: told(self.from, "the start"),
                     to: told(self.to, "the end"),
                 })

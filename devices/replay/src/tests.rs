@@ -136,7 +136,10 @@ fn replay_plays_a_part_and_seeks_with_one_read() {
     let (_folder, path) = record(sequences);
     let part = |from: &str, to: &str| {
         let span = Span { from: Some(from.parse().unwrap()), to: Some(to.parse().unwrap()) };
-        ReplayDevice::open_with(&path, ReplayOptions { pace: Pace::FlatOut, span, ..ReplayOptions::default() })
+        ReplayDevice::open_with(
+            &path,
+            ReplayOptions { pace: Pace::FlatOut, span, ..ReplayOptions::default() },
+        )
     };
     assert_eq!(play(&mut part("6", "12").unwrap()), [6, 7, 11, 12].map(frame));
     assert_eq!(play(&mut part("8", "11").unwrap()), [11].map(frame));
@@ -144,7 +147,10 @@ fn replay_plays_a_part_and_seeks_with_one_read() {
     assert_eq!(play(&mut part("0.004s", "0.0121s").unwrap()), [7, 11].map(frame));
     for (from, to) in [("8", "10"), ("14", "20"), ("12", "6"), ("1s", "2s")] {
         let error = part(from, to).err().unwrap();
-        assert!(matches!(error, ReplayError::EmptySpan { .. }) && error.to_string().contains("5 to 13"), "{error}");
+        assert!(
+            matches!(error, ReplayError::EmptySpan { .. }) && error.to_string().contains("5 to 13"),
+            "{error}"
+        );
     }
     let mut device = ReplayDevice::open(&path, Pace::FlatOut).unwrap();
     let mut slot = vec![0; PIXELS];
@@ -180,8 +186,9 @@ fn replay_seeks_anywhere_in_two_hours_with_one_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long.mcap");
     let small = RunDescription { detector: DetectorGrid::new([4, 2], [0.6, 0.6]).unwrap(), ..description() };
-    // Chunks by time alone would be few: the device's clock runs 33 ms a frame.
-    let mut writer = RunWriter::create(&path, &small, WriterOptions::default()).unwrap();
+    // Forced to disk once a second of two hours, it would take most of a minute to write.
+    let seldom = WriterOptions { sync_interval_ns: u64::MAX, ..WriterOptions::default() };
+    let mut writer = RunWriter::create(&path, &small, seldom).unwrap();
     let long = |sequence: u64| {
         let (mut header, counts) = frame(sequence);
         header.stamps.host = HostTime(sequence * 33_333_333);

@@ -169,6 +169,15 @@ impl SimulatedCarm {
         };
         if has_patient(arm.protocol.kind) {
             arm.description.detector_calibration = Some(arm.calibration(mas, noise_gain));
+            if arm.effects.lag {
+                let remark = lag::measured_remark(
+                    arm.options.machine_seed,
+                    arm.protocol.detector.air_counts,
+                    arm.protocol.frame_rate_hz,
+                    lag::mean_gain(FLAT_FRAMES.0, FLAT_FRAMES.1),
+                );
+                arm.description.remarks.push(remark);
+            }
         }
         Ok(arm)
     }

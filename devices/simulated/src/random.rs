@@ -25,6 +25,7 @@ pub(crate) enum Purpose {
     Exposure,
     Drop,
     Tremor,
+    LagModel,
 }
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];

@@ -44,6 +44,7 @@
 //! # Ok::<(), session::SessionError>(())
 //! ```
 
+mod compare;
 mod error;
 mod hash;
 mod lag;
@@ -53,7 +54,9 @@ mod recorder;
 mod spin;
 mod timing;
 mod views;
+mod witness;
 
+pub use compare::{Comparison, Difference, compare_runs};
 pub use error::SessionError;
 pub use hash::{VolumeHasher, volume_hash};
 pub use lag::LagLog;
@@ -62,3 +65,4 @@ pub use recorded::{Progress, RunReconstruction, reconstruct_run};
 pub use spin::{SpinOptions, SpinReport, run_spin};
 pub use timing::StageTimes;
 pub use views::{RunSettings, ViewMaker, plan_partial, plan_run};
+pub use witness::{FrameHashes, Witness, WitnessHandle};

@@ -29,8 +29,7 @@ pub(crate) fn show_live(
     shared: &Shared,
 ) -> Result<LiveReport, SessionError> {
     let mut report = LiveReport::default();
-    let Some(maps) = &description.detector_calibration else { return Ok(report) };
-    let corrector = Corrector::new(maps, &description.detector)?;
+    let Some(mut corrector) = Corrector::for_run(description)? else { return Ok(report) };
     let mut counts = vec![0; description.detector.pixel_count()];
     let mut corrected = CorrectedFrame::default();
     loop {

@@ -104,6 +104,7 @@ fn feed(
             Err(error) => return Err(error.into()),
         };
         if !header.is_xray_on {
+            maker.correct(&header, &counts)?;
             continue;
         }
         let start = Instant::now();

@@ -365,6 +365,8 @@ impl Reconstruction {
         self.last_sequence = Some(header.sequence);
         if header.is_xray_on {
             push_frame(&mut self.fdk, &mut self.maker, header, counts, &mut self.made.stages)?;
+        } else {
+            self.maker.correct(header, counts)?;
         }
         if let Some(arrived) = shared.arrival(self.position) {
             self.made.lag.add(header.sequence, arrived.elapsed());

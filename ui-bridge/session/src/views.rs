@@ -69,13 +69,15 @@ impl ViewMaker {
         if description.planned_views.is_empty() {
             return Err(missing("planned views with calibrated matrices"));
         }
-        let corrector = Corrector::new(maps, &description.detector)?;
+        let counts_per_quantum = maps.variance_per_count as f32;
+        let corrector =
+            Corrector::for_run(description)?.ok_or_else(|| missing("detector calibration maps"))?;
         Ok(Self {
             corrected: CorrectedFrame::default(),
             corrector,
             trajectory: CalibratedTrajectory::new(description.detector, description.planned_views.clone())?,
             world_from_lps: description.patient.world_from_lps(),
-            counts_per_quantum: maps.variance_per_count as f32,
+            counts_per_quantum,
         })
     }
 
@@ -91,7 +93,8 @@ impl ViewMaker {
         Ok(world.for_space(&self.world_from_lps))
     }
 
-    /// Corrects a frame; [`ViewMaker::view`] then gives it its matrix.
+    /// Corrects a frame; [`ViewMaker::view`] then gives it its matrix. Wants every frame in order, those without X-rays too:
+    /// they tell what the panel still holds.
     ///
     /// # Errors
     /// What the corrector finds.

@@ -121,7 +121,8 @@ impl FaultSchedule {
     /// [`ReplayError::ScheduleText`] with line and column for text that is none; [`ReplayError::Fault`] for a fault that
     /// lacks its number, has one that it does not take, or one that cannot be.
     pub fn from_toml(text: &str) -> Result<Self, ReplayError> {
-        let schedule: Self = toml::from_str(text).map_err(|error| ReplayError::ScheduleText(Box::new(error)))?;
+        let schedule: Self =
+            toml::from_str(text).map_err(|error| ReplayError::ScheduleText(Box::new(error)))?;
         schedule.faults.iter().enumerate().try_for_each(|(place, fault)| check(place, fault))?;
         Ok(schedule)
     }

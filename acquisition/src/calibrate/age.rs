@@ -1,0 +1,69 @@
+//! Whether maps still suit the frames that they correct.
+
+use carm::{RunDescription, WallTime};
+use std::fmt;
+
+/// Maps older than this are doubted: gain drifts by tenths of a percent within days.
+const OLDEST_NS: u64 = 7 * 24 * 3600 * 1_000_000_000;
+/// Tube voltages apart by more than this see another gain.
+const VOLTAGE_KV: f64 = 10.0;
+
+/// Why maps may not suit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MapsDoubt {
+    /// There are none.
+    Missing,
+    /// They were measured too long ago.
+    Old {
+        /// Their age in days.
+        days: f64,
+    },
+    /// They are from the future: one of the clocks is wrong.
+    FromTheFuture,
+    /// They were measured at another tube voltage.
+    Voltage {
+        /// Of the maps, kV.
+        maps_kv: f64,
+        /// Of the run, kV.
+        run_kv: f64,
+    },
+}
+
+impl fmt::Display for MapsDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => {
+                f.write_str("detector maps: expected some, found none: frames are not corrected")
+            }
+            Self::Old { days } => {
+                write!(
+                    f,
+                    "detector maps: expected at most {} days old, found {days:.1}",
+                    OLDEST_NS / 86_400_000_000_000
+                )
+            }
+            Self::FromTheFuture => f.write_str(
+                "detector maps: expected from before the run, found from after it: a clock is wrong",
+            ),
+            Self::Voltage { maps_kv, run_kv } => {
+                write!(f, "detector maps: expected for {run_kv} kV as the run, found for {maps_kv} kV")
+            }
+        }
+    }
+}
+
+/// What speaks against a run's maps at a time.
+pub fn doubts(run: &RunDescription, now: WallTime) -> Vec<MapsDoubt> {
+    let Some(maps) = &run.detector_calibration else { return vec![MapsDoubt::Missing] };
+    let mut doubts = Vec::new();
+    match now.0.checked_sub(maps.acquired.0) {
+        None => doubts.push(MapsDoubt::FromTheFuture),
+        Some(age_ns) if age_ns > OLDEST_NS => doubts.push(MapsDoubt::Old { days: age_ns as f64 / 8.64e13 }),
+        Some(_) => {}
+    }
+    let (maps_kv, run_kv) = (maps.tube_voltage_kv, run.beam.tube_voltage_kv);
+    if (maps_kv - run_kv).abs() > VOLTAGE_KV {
+        doubts.push(MapsDoubt::Voltage { maps_kv, run_kv });
+    }
+    doubts
+}
