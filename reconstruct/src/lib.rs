@@ -38,6 +38,7 @@ mod error;
 mod fdk;
 mod field_of_view;
 pub mod iterative;
+pub mod noise;
 mod orbit;
 mod plan;
 pub mod project;
@@ -45,6 +46,8 @@ pub mod ramp;
 mod redundancy;
 mod second_pass;
 mod signal;
+#[cfg(test)]
+mod test_random;
 #[cfg(test)]
 mod test_scans;
 #[cfg(test)]

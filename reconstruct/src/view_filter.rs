@@ -163,7 +163,7 @@ impl ViewFilter {
     }
 
     /// Per column: redundancy weight, and squared distance from the principal column.
-    fn prepare_columns(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
+    pub(crate) fn prepare_columns(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
         let last = plan.virtual_size()[0] as f64 - 1.0;
         let sign = plan.fan_sign(view);
         for (i, (weight, squared)) in self.weights.iter_mut().zip(&mut self.squared_offsets).enumerate() {
@@ -173,6 +173,23 @@ impl ViewFilter {
             *weight = plan.redundancy.weight(beta_rad, gamma) as f32;
             *squared = ((u - view.principal_u_px) * (u - view.principal_u_px)) as f32;
         }
+    }
+}
+
+impl ViewFilter {
+    /// What [`ViewFilter::run`] multiplies a row by before the ramp, continued columns left out; after
+    /// [`ViewFilter::prepare_columns`].
+    pub(crate) fn weights_of_row(&self, plan: &FdkPlan, view: &VirtualView, v: usize, out: &mut [f32]) {
+        let height = (v as f64 - view.principal_v_px) * view.focal_u_px / view.focal_v_px;
+        let measured = plan.margin..plan.margin + out.len();
+        out.fill(1.0);
+        weight_row(
+            out,
+            &self.weights[measured.clone()],
+            &self.squared_offsets[measured],
+            view.focal_u_px,
+            height,
+        );
     }
 }
 

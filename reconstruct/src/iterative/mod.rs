@@ -35,6 +35,7 @@ pub use fista_tv::{FistaTv, FistaTvOptions};
 pub use os_sart::{OsSart, OsSartOptions};
 pub use outer::OuterField;
 pub use system::{ScanData, System, SystemOptions};
+pub(crate) use weights::relative_variance;
 pub use weights::statistical_weights;
 
 /// What has been done, told between two subsets.

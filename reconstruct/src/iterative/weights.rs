@@ -11,7 +11,15 @@ pub fn statistical_weights(
     photons: f64,
     noise_photons: f64,
 ) -> Array3<f32> {
-    let variance = |expected: f64| (expected + noise_photons * noise_photons) / (expected * expected);
+    let variance = |expected: f64| {
+        let (of_quanta, of_electronics) = relative_variance(expected, noise_photons);
+        of_quanta + of_electronics
+    };
     let air = variance(photons);
     line_integrals.mapv(|p| (air / variance(photons * f64::from(-p).exp())) as f32)
+}
+
+/// Variance of `-ln(n)` to first order, with `photons` quanta expected: what the quanta add and what the electronics add.
+pub(crate) fn relative_variance(photons: f64, noise_photons: f64) -> (f64, f64) {
+    (1.0 / photons, (noise_photons / photons).powi(2))
 }

@@ -56,6 +56,11 @@ impl RampFilter {
         self.length
     }
 
+    /// What each frequency is multiplied by, from zero up round the padded length.
+    pub(crate) fn gain(&self) -> impl Iterator<Item = f64> {
+        self.gain.iter().map(|gain| f64::from(*gain) * self.length as f64)
+    }
+
     /// Buffers for one thread.
     pub fn scratch(&self) -> RampScratch {
         let fft = self.forward.get_inplace_scratch_len().max(self.inverse.get_inplace_scratch_len());

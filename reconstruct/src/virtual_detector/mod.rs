@@ -16,6 +16,7 @@ use carm::{DetectorGrid, ProjectionMatrix, ScanGeometry};
 use nalgebra::{Matrix3, Matrix3x4, Point3, Vector3};
 
 pub use cpu::resample_row;
+pub(crate) use reference::keys;
 pub use reference::resample_row as resample_row_reference;
 
 /// Deviation, in pixels, below which a resampled row is a copy of a measured one.

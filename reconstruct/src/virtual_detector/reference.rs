@@ -44,7 +44,8 @@ fn interpolate(detector: &DetectorGrid, image: &[f32], u: f64, v: f64) -> f64 {
     sum
 }
 
-fn keys(distance: f64) -> f64 {
+/// Weight of a sample at a distance in pixels.
+pub(crate) fn keys(distance: f64) -> f64 {
     let x = distance.abs();
     if x < 1.0 {
         (1.5 * x - 2.5) * x * x + 1.0
