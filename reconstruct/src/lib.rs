@@ -34,6 +34,7 @@
 //! ```
 
 pub mod backproject;
+pub mod consistency;
 mod error;
 mod fdk;
 mod field_of_view;

@@ -1,0 +1,75 @@
+//! A scan on a coarse detector and in a volume that holds the whole field of view: what the check looks at.
+
+use crate::error::ReconstructError;
+use crate::orbit::Orbit;
+use carm::{DetectorGrid, ProjectionMatrix, ScanGeometry, VolumeGrid};
+use nalgebra::{Matrix3, Rotation3, Vector3};
+use ndarray::{Array3, ArrayView3, s};
+use rayon::prelude::*;
+
+/// Detector columns that are kept at most.
+const COLUMNS: usize = 96;
+/// Voxels of a truncated scan reach this far beyond the field of view, so that what a continued row puts there is kept.
+const TRUNCATED_EXTENT: f64 = 1.25;
+/// Height of the volume over that of the detector at the isocenter.
+const HEIGHT: f64 = 1.1;
+
+/// Views as means over squares of pixels.
+pub(super) struct BinnedScan {
+    pub(super) geometry: ScanGeometry,
+    /// `[view, v, u]`.
+    pub(super) line_integrals: Array3<f32>,
+}
+
+impl BinnedScan {
+    pub(super) fn new(
+        scan: &ScanGeometry,
+        line_integrals: ArrayView3<'_, f32>,
+    ) -> Result<Self, ReconstructError> {
+        let detector = scan.detector();
+        let bin = detector.nu.div_ceil(COLUMNS);
+        let size = [detector.nu / bin, (detector.nv / bin).max(1)];
+        let rows = bin.min(detector.nv);
+        let pitch = [detector.pixel_pitch_u_mm * bin as f64, detector.pixel_pitch_v_mm * rows as f64];
+        let binned = DetectorGrid::new(size, pitch)?;
+        let matrices =
+            scan.views().iter().map(|view| binned_matrix(view, bin, rows)).collect::<Result<_, _>>()?;
+        let mut means = Array3::zeros((scan.views().len(), size[1], size[0]));
+        means.outer_iter_mut().into_par_iter().enumerate().for_each(|(view, mut image)| {
+            let whole = line_integrals.index_axis(ndarray::Axis(0), view);
+            for ((v, u), mean) in image.indexed_iter_mut() {
+                let square = whole.slice(s![v * rows..(v + 1) * rows, u * bin..(u + 1) * bin]);
+                *mean = square.sum() / (rows * bin) as f32;
+            }
+        });
+        Ok(Self { geometry: ScanGeometry::new(binned, matrices)?, line_integrals: means })
+    }
+
+    /// A grid of voxels as wide as a binned pixel at the isocenter, with z along the rotation axis.
+    pub(super) fn grid(&self, orbit: &Orbit, is_truncated: bool) -> Result<VolumeGrid, ReconstructError> {
+        let detector = self.geometry.detector();
+        let axes = self.geometry.views()[0].detector_axes();
+        let half_u = detector.nu as f64 / 2.0;
+        let radius_mm = orbit.radius_mm * (half_u / axes.focal_u_px).atan().sin();
+        let extent = if is_truncated { TRUNCATED_EXTENT } else { 1.0 };
+        let height_mm = HEIGHT * orbit.radius_mm * detector.nv as f64 / axes.focal_v_px;
+        let voxel_mm = (radius_mm / half_u).max(1e-3);
+        let across = ((2.0 * radius_mm * extent / voxel_mm).ceil() as usize).max(2);
+        let along = ((height_mm / voxel_mm).ceil() as usize).max(2);
+        let turn = Rotation3::rotation_between(&Vector3::z(), &orbit.axis)
+            .map_or_else(|| Matrix3::from_diagonal(&Vector3::new(1.0, -1.0, -1.0)), |turn| *turn.matrix());
+        Ok(VolumeGrid::centred([across, across, along], [voxel_mm; 3], turn, orbit.centre)?)
+    }
+}
+
+/// Pixel `k` of the binned detector is the mean of pixels `k bin` to `(k + 1) bin - 1`.
+fn binned_matrix(
+    view: &ProjectionMatrix,
+    bin: usize,
+    rows: usize,
+) -> Result<ProjectionMatrix, ReconstructError> {
+    let to_binned = |bin: usize| (1.0 / bin as f64, -(bin as f64 - 1.0) / (2.0 * bin as f64));
+    let ((su, ou), (sv, ov)) = (to_binned(bin), to_binned(rows));
+    let scale = Matrix3::new(su, 0.0, ou, 0.0, sv, ov, 0.0, 0.0, 1.0);
+    Ok(ProjectionMatrix::new(scale * view.matrix())?)
+}
