@@ -204,6 +204,26 @@ pub struct Reconstruct {
     /// Options of iterating.
     #[command(flatten)]
     pub iterative: IterativeOptions,
+    /// Options of the noise map.
+    #[command(flatten)]
+    pub noise: NoiseOptions,
+    /// Tell whether views and geometry agree, view by view; a warning stands in the volume where they do not.
+    #[arg(long)]
+    pub consistency: bool,
+}
+
+/// Options of the noise map.
+#[derive(Args)]
+pub struct NoiseOptions {
+    /// Also write the standard deviation of every voxel of the filtered back-projection. A stack needs `--photons`.
+    #[arg(long)]
+    pub noise_map: Option<PathBuf>,
+    /// Standard deviation of a stack's electronic noise, in quanta; a run knows its own.
+    #[arg(long, value_parser = not_negative)]
+    pub electronic_noise: Option<f64>,
+    /// Frequency at which the scintillator's modulation transfer falls to one half, 1/mm: how far noise is alike.
+    #[arg(long, value_parser = positive)]
+    pub mtf_half: Option<f64>,
 }
 
 /// Options of refining a volume iteratively.

@@ -1,6 +1,8 @@
 //! `isocenter reconstruct`: a run or a projection stack becomes a volume.
 
+mod consistency;
 mod in_parts;
+mod noise;
 mod refine;
 
 use crate::cancel;
@@ -27,6 +29,7 @@ const DEFAULT_GRID: usize = 256;
 pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
     let is_run = options.input.extension().is_some_and(|extension| extension == "mcap");
     check_format(&options.out)?;
+    noise::check(options)?;
     let pool = thread_pool(options.volume.threads)?;
     let threads = pool.current_num_threads();
     let mut report = if is_run {
@@ -35,8 +38,11 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
         }
         pool.install(|| from_run(options, console, threads))
     } else {
-        let stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
-        pool.install(|| from_stack(options, console, stack, threads))
+        let mut stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
+        pool.install(|| {
+            let told = consistency::of_stack(options, console, &mut stack)?;
+            Ok(consistency::told_with(told, from_stack(options, console, stack, threads)?))
+        })
     }
     .map_err(|error| name_input(error, &options.input))?;
     report["out"] = json!(options.out);
@@ -90,6 +96,8 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
     })?;
     bar.finish_and_clear();
     let (mut volume, mut stages) = (made.volume, made.stages);
+    let told = consistency::of_run(options, console, &mut reader, &mut volume)?;
+    let noise = noise::of_run(options, console, &mut reader, &volume.grid)?;
     let mut refined = None;
     let mut seconds = made.reconstruct_time.as_secs_f64();
     if options.iterative.algorithm != AlgorithmChoice::Fdk {
@@ -109,7 +117,8 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
     let matrices = description.planned_views.iter().map(|view| view.projection_matrix).collect();
     let geometry = ScanGeometry::new(description.detector, matrices)?;
     report["geometry"] = geometry_summary(&geometry, &Orbit::fit(geometry.views())?);
-    Ok(report)
+    noise::tell(&mut report, noise);
+    Ok(consistency::told_with(told, report))
 }
 
 fn from_stack(
@@ -144,6 +153,7 @@ fn from_stack(
     if let (Some(allowed), false) = (volume_options.memory, is_iterative) {
         let slabs = plan.slabs(allowed.saturating_sub(views_bytes))?;
         if slabs.len() > 1 {
+            noise::refuse_parts(options)?;
             let mu_water = volume_options.hu.then_some(options.mu_water);
             let mut made =
                 in_parts::run(slabs, &grid, &line_integrals, mu_water, &options.out, console, &mut stages)?;
@@ -165,6 +175,7 @@ fn from_stack(
         cancel::check()?;
     }
     let mut volume = fdk.finish(&mut stages)?;
+    let noise = noise::of_stack(options, console, &plan, scan.detector(), line_integrals.view())?;
     let mut refined = None;
     if is_iterative {
         let scan = refine::Scan { geometry: scan, line_integrals };
@@ -186,6 +197,7 @@ fn from_stack(
     write(&volume, &options.out)?;
     let mut report = facts(&volume, seconds, threads, &stages);
     refine::tell(&mut report, &volume, refined);
+    noise::tell(&mut report, noise);
     Ok(about_stack(report, &plan, summary))
 }
 
