@@ -13,6 +13,12 @@
 //! arm that swings in one plane) gives the mirrored body, consistently. On an ideal circle, views that are all late by the
 //! same number of positions turn the body. A step within the plane of the swing is nearly consistent as well when views
 //! are truncated: what each direction saw is seen from no other direction, but for the overlap at the ends of the arc.
+//!
+//! # How much it sees
+//!
+//! Of bodies seen whole, shuffled and mirrored views and matrices off by 1 mm stand at two to fifteen times the limit, slow
+//! rotations by half a degree at one to three times. Of truncated bodies, whose outside disturbs every comparison, about
+//! half of the same faults pass unseen: a quiet number says little there. The example `consistency_trials` counts.
 
 mod band;
 mod binned;

@@ -20,6 +20,10 @@ const INVISIBLE: [&str; 4] = [
     "for truncated views, most of a motion within the plane of the swing",
 ];
 
+/// What a quiet number is worth where views are truncated.
+const TRUNCATED_REMARK: &str =
+    "views are truncated: about half of the faults that would be seen otherwise pass unseen";
+
 /// Checks a projection stack; an alarm joins the warnings of its source, which the volume takes over.
 pub fn of_stack(
     options: &Reconstruct,
@@ -131,6 +135,7 @@ fn facts(found: &Consistency) -> Value {
         "is_truncated": found.is_truncated,
         "spreads": spreads,
         "invisible_in_principle": INVISIBLE,
+        "remark": found.is_truncated.then_some(TRUNCATED_REMARK),
         "views": views,
     })
 }
