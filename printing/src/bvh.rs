@@ -109,20 +109,19 @@ impl Bvh {
     ) -> Option<(u32, f64)> {
         let mut best: Option<(u32, f64)> = None;
         let mut limit = most;
-        let mut stack: Vec<(usize, usize, f64)> = Vec::with_capacity(64);
-        if !self.order.is_empty() {
-            stack.push((
-                self.levels.len() - 1,
-                0,
-                self.levels[self.levels.len() - 1][0].distance_squared(point),
-            ));
-        }
-        while let Some((level, node, bound)) = stack.pop() {
+        // A way down leaves one sibling a level behind: more than twice as many levels as there can be.
+        let mut stack = [(0_u32, 0_u32, 0.0_f64); 128];
+        let mut height = usize::from(!self.order.is_empty());
+        let top = self.levels.len() - 1;
+        stack[0] = (top as u32, 0, self.levels[top].first().map_or(0.0, |root| root.distance_squared(point)));
+        while height > 0 {
+            height -= 1;
+            let (level, node, bound) = stack[height];
             if bound > limit {
                 continue;
             }
             if level == 0 {
-                let start = node * LEAF;
+                let start = node as usize * LEAF;
                 for at in start..(start + LEAF).min(self.order.len()) {
                     if self.item_boxes[at].distance_squared(point) > limit {
                         continue;
@@ -135,13 +134,16 @@ impl Bvh {
                 }
                 continue;
             }
-            let below = &self.levels[level - 1];
+            let below = &self.levels[level as usize - 1];
             let child =
-                |child: usize| below.get(child).map(|b| (level - 1, child, b.distance_squared(point)));
-            match (child(2 * node), child(2 * node + 1)) {
-                (Some(a), Some(b)) if a.2 < b.2 => stack.extend([b, a]),
-                (Some(a), Some(b)) => stack.extend([a, b]),
-                (a, b) => stack.extend(a.into_iter().chain(b)),
+                |child: u32| below.get(child as usize).map(|b| (level - 1, child, b.distance_squared(point)));
+            // The nearer one last, so that it is looked at first.
+            let (first, second) = (child(2 * node), child(2 * node + 1));
+            let is_first_nearer = matches!((first, second), (Some(a), Some(b)) if a.2 < b.2);
+            let order = if is_first_nearer { [second, first] } else { [first, second] };
+            for next in order.into_iter().flatten() {
+                stack[height] = next;
+                height += 1;
             }
         }
         best

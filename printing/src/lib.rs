@@ -22,8 +22,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod base;
 mod bvh;
 mod calipers;
+mod cavities;
 mod check;
 mod decimate;
 mod distance;
@@ -35,8 +37,10 @@ mod hollow;
 mod islands;
 mod labels;
 mod medial;
+mod openings;
 mod orientation;
 mod progress;
+mod refine;
 mod shapes;
 mod smooth;
 mod surface;
@@ -44,12 +48,14 @@ mod text;
 mod thickness;
 mod wall;
 
+pub use base::{Base, BasePlace};
 pub use calipers::{Caliper, calipers};
+pub use cavities::Cavity;
 pub use check::{DefectKind, Defects, MeshReport, check};
 pub use decimate::{Decimated, decimate};
 pub use error::PrintingError;
 pub use field::{Field, Side};
-pub use hausdorff::{Hausdorff, NearestSurface, SurfaceDistance, hausdorff};
+pub use hausdorff::{Hausdorff, NearestSurface, SurfaceDistance, hausdorff, hausdorff_bounded};
 pub use hollow::{Connector, Opening};
 pub use islands::{Island, IslandFate, IslandRule};
 pub use labels::{LabelField, LabelOptions};

@@ -15,6 +15,9 @@ pub struct MedialBall {
     pub radius_mm: f64,
     /// The ball's point farthest from the vertex, mm.
     pub opposite: Vector3<f64>,
+    /// How far apart the vertex and the other place that it touches lie, seen from its middle: π between the faces of a
+    /// plate, less at an edge the more it opens.
+    pub separation_rad: f64,
 }
 
 /// Balls that touch at an angle smaller than this touch a bump of the surface, not its other side.
@@ -74,6 +77,7 @@ fn shrink(
         centre: vertex - normal * radius,
         radius_mm: radius,
         opposite: vertex - normal * (2.0 * radius),
+        separation_rad: std::f64::consts::PI,
     };
     let mut found = ball(radius_most_mm);
     for _ in 0..STEPS_MOST {
@@ -86,9 +90,10 @@ fn shrink(
         if height <= 0.0 {
             break;
         }
-        let smaller = ball(across.norm_squared() / (2.0 * height));
+        let mut smaller = ball(across.norm_squared() / (2.0 * height));
         let (a, b) = (vertex - smaller.centre, touched - smaller.centre);
-        if a.angle(&b) < OPENING_LEAST_RAD || smaller.radius_mm >= found.radius_mm {
+        smaller.separation_rad = a.angle(&b);
+        if smaller.separation_rad < OPENING_LEAST_RAD || smaller.radius_mm >= found.radius_mm {
             break;
         }
         found = smaller;

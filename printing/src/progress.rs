@@ -3,7 +3,7 @@
 use crate::error::PrintingError;
 
 /// Whoever watches long work.
-pub trait Progress {
+pub trait Progress: Send {
     /// `done` of `all` steps of the current stage are complete; returns false to stop.
     fn step(&mut self, stage: &'static str, done: u64, all: u64) -> bool;
 }

@@ -131,13 +131,17 @@ impl Field {
             origin: self.grid.point(-(more[0] as f64), -(more[1] as f64), -(more[2] as f64)),
             ..self.grid
         };
+        self.moved_to(grid, more)
+    }
+
+    /// The same samples on a larger grid, `first` voxels after its beginning, and outside around them.
+    pub(crate) fn moved_to(&self, grid: VolumeGrid, first: [usize; 3]) -> Self {
         let spacing = self.grid.spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
         // Where the shape is cut off by its grid the surface stays half-way to the next voxel, flat.
         let outside = -self.values.iter().fold(spacing as f32, |most, value| most.max(value.abs()));
-        let values = filled(&grid, |[x, y, z]| {
-            let at = [z.wrapping_sub(more[2]), y.wrapping_sub(more[1]), x.wrapping_sub(more[0])];
-            self.values.get(at).copied().unwrap_or(outside)
-        });
+        let mut values = Array3::from_elem(crate::field::array_shape(&grid), outside);
+        let range = |axis: usize| first[axis]..first[axis] + self.grid.shape[axis];
+        values.slice_mut(ndarray::s![range(2), range(1), range(0)]).assign(&self.values);
         Self { grid, values }
     }
 

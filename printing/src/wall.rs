@@ -7,7 +7,11 @@ use crate::hausdorff::NearestSurface;
 use crate::medial::{MedialBall, medial_balls};
 use crate::progress::{Progress, advance};
 use crate::surface::surface;
+use carm::VolumeGrid;
 use nalgebra::{Point3, Vector3};
+use ndarray::Axis;
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// A place where a wall was thickened.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +37,10 @@ pub struct Thickened {
 
 /// Added to the wall's half for vertices that keep away from the ends of the grid's edges, in voxels.
 const SLACK: f64 = 0.06;
+/// Largest ball that is looked for, radius in walls: a little more than what is thin.
+const LOOKED_AT: f64 = 0.6;
+/// Least separation of what a ball touches in a wall: at edges that open by more than 65 degrees it is less.
+const SEPARATION_LEAST_RAD: f64 = 2.0;
 /// Thin places nearer to each other than this are one, mm.
 const PLACE_MM: f64 = 10.0;
 
@@ -65,7 +73,7 @@ impl Field {
         let mesh = surface(self, progress)?;
         advance(progress, "thickness", 0, 2)?;
         let near = NearestSurface::new(&mesh)?;
-        let balls = medial_balls(&mesh, &near, wall_mm);
+        let balls = medial_balls(&mesh, &near, LOOKED_AT * wall_mm);
         let thickest = balls.iter().map(|ball| 2.0 * ball.radius_mm).fold(0.0, f64::max);
         if thickest < wall_mm / 3.0 {
             return Err(PrintingError::WallLargerThanPart { wall_mm, found_mm: thickest });
@@ -77,9 +85,7 @@ impl Field {
         let half = 0.5 * wall_mm;
         let radius = half + SLACK * coarsest + coarsest * coarsest / (4.0 * half);
         let mut field = self.clone();
-        for sheet in medial_sheets(&mesh, &balls, &is_thin, 2.0 * wall_mm) {
-            field.unite_around(&sheet, radius);
-        }
+        field.unite_around(&medial_sheets(&mesh, &balls, &is_thin, 2.0 * wall_mm), radius);
         let thin: Vec<MedialBall> =
             balls.iter().zip(&is_thin).filter_map(|(ball, &is_thin)| is_thin.then_some(*ball)).collect();
         let area_mm2 = area(&mesh) / balls.len().max(1) as f64;
@@ -90,31 +96,47 @@ impl Field {
     /// Whether the shape ends about where the ball does on its far side, too: so in plates and rods and in wedges that
     /// open by less than about 60 degrees, where the far side lies half a radius deep; not at other edges.
     fn is_wall(&self, ball: &MedialBall) -> bool {
-        self.at(&Point3::from(ball.opposite)) < 0.5 * ball.radius_mm
+        ball.separation_rad > SEPARATION_LEAST_RAD
+            && self.at(&Point3::from(ball.opposite)) < 0.5 * ball.radius_mm
     }
 
-    /// Adds everything within a radius of a triangle, mm.
-    fn unite_around(&mut self, triangle: &[Vector3<f64>; 3], radius: f64) {
+    /// Adds everything within a radius of triangles, mm.
+    fn unite_around(&mut self, triangles: &[[Vector3<f64>; 3]], radius: f64) {
         let grid = self.grid;
-        let corners = triangle.map(|corner| grid.voxel(&Point3::from(corner)));
-        let range = |axis: usize| {
-            let reach = radius / grid.spacing_mm[axis] + 1.5;
-            let least = corners.iter().map(|corner| corner[axis]).fold(f64::INFINITY, f64::min);
-            let greatest = corners.iter().map(|corner| corner[axis]).fold(f64::NEG_INFINITY, f64::max);
-            let end = (greatest + reach).floor() + 1.0;
-            ((least - reach).ceil().max(0.0) as usize)..(end.clamp(0.0, grid.shape[axis] as f64) as usize)
-        };
-        for z in range(2) {
-            for y in range(1) {
-                for x in range(0) {
-                    let point = grid.point(x as f64, y as f64, z as f64).coords;
-                    let distance = (nearest_on_triangle(&point, triangle) - point).norm();
-                    let value = &mut self.values[[z, y, x]];
-                    *value = value.max((radius - distance) as f32);
+        let reaches: Vec<[Range<usize>; 3]> =
+            triangles.par_iter().map(|triangle| reach(&grid, triangle, radius)).collect();
+        let mut of_plane: Vec<Vec<u32>> = vec![Vec::new(); grid.shape[2]];
+        for (number, [_, _, planes]) in reaches.iter().enumerate() {
+            planes.clone().for_each(|z| of_plane[z].push(number as u32));
+        }
+        let planes: Vec<_> = self.values.axis_iter_mut(Axis(0)).collect();
+        planes.into_par_iter().zip(&of_plane).enumerate().for_each(|(z, (mut plane, numbers))| {
+            for &number in numbers {
+                let triangle = &triangles[number as usize];
+                let [columns, rows, _] = &reaches[number as usize];
+                for y in rows.clone() {
+                    for x in columns.clone() {
+                        let point = grid.point(x as f64, y as f64, z as f64).coords;
+                        let distance = (nearest_on_triangle(&point, triangle) - point).norm();
+                        let value = &mut plane[[y, x]];
+                        *value = value.max((radius - distance) as f32);
+                    }
                 }
             }
-        }
+        });
     }
+}
+
+/// Columns, rows and planes of the voxels that may lie within a radius of a triangle, and one more.
+fn reach(grid: &VolumeGrid, triangle: &[Vector3<f64>; 3], radius: f64) -> [Range<usize>; 3] {
+    let corners = triangle.map(|corner| grid.voxel(&Point3::from(corner)));
+    [0, 1, 2].map(|axis| {
+        let reach = radius / grid.spacing_mm[axis] + 1.5;
+        let least = corners.iter().map(|corner| corner[axis]).fold(f64::INFINITY, f64::min);
+        let greatest = corners.iter().map(|corner| corner[axis]).fold(f64::NEG_INFINITY, f64::max);
+        let end = (greatest + reach).floor() + 1.0;
+        ((least - reach).ceil().max(0.0) as usize)..(end.clamp(0.0, grid.shape[axis] as f64) as usize)
+    })
 }
 
 /// The middles of thin walls as triangles: those of three neighbouring vertices, or of one alone.
@@ -166,9 +188,7 @@ fn places(thin: &[MedialBall], area_mm2: f64) -> Vec<ThinPlace> {
 mod tests {
     use super::*;
     use crate::Silent;
-    use carm::VolumeGrid;
     use nalgebra::Matrix3;
-    use rayon::prelude::*;
 
     /// Facets stand out of curves and leave creases by a tenth of a voxel of 0.3 mm: points nearer to the surface do not
     /// count.

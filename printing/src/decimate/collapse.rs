@@ -1,20 +1,15 @@
 //! One edge after the other becomes one vertex, wherever that breaks nothing.
 
 use super::neighbourhood::Neighbourhood;
+use super::piece::{Limits, NONE, Piece};
 use super::quadric::Quadric;
 use crate::bvh::Bounds;
 use crate::check::{has_area, triangles_meet};
 use crate::geometry::{doubled_normal, nearest_on_triangle, rounded, vector};
-use carm::TriangleMesh;
 use nalgebra::Vector3;
-use rayon::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-const NONE: u32 = u32::MAX;
-/// Longest edge that a collapse may make, in mean edges of the original: keeps triangles local, so that colours and
-/// confidence have somewhere to be, and the search for neighbours short.
-const EDGE_MOST: f64 = 10.0;
 /// Original vertices that one collapse may have to answer for.
 const PASSENGERS_MOST: usize = 400;
 /// Least cosine between a triangle's normals before and after.
@@ -24,13 +19,11 @@ const SHAPE_LEAST: f64 = 0.05;
 /// Weight of the pull to an edge's middle, relative to the area around it.
 const PULL: f64 = 1e-4;
 
-/// A surface on its way to fewer triangles.
-pub struct Surface {
-    positions: Vec<[f32; 3]>,
-    quadrics: Vec<Quadric>,
-    /// A removed triangle names `NONE`.
-    faces: Vec<[u32; 3]>,
-    face_count: usize,
+/// A piece of a surface on its way to fewer triangles.
+pub struct Surface<'a> {
+    piece: Piece,
+    limits: Limits<'a>,
+    removed: usize,
     /// Triangles about each vertex: start and length in `rings`.
     spans: Vec<(u32, u32)>,
     rings: Vec<u32>,
@@ -38,12 +31,6 @@ pub struct Surface {
     versions: Vec<u32>,
     queue: BinaryHeap<Candidate>,
     near: Neighbourhood,
-    /// Original vertices that a triangle stands for, chained.
-    first_passenger: Vec<u32>,
-    next_passenger: Vec<u32>,
-    originals: Vec<[f32; 3]>,
-    error_squared: f64,
-    edge_most_squared: f64,
     deviation_squared: f64,
     scratch: Scratch,
 }
@@ -51,8 +38,11 @@ pub struct Surface {
 #[derive(Default)]
 struct Scratch {
     around: Vec<u32>,
+    ring: Vec<u32>,
     kept: Vec<u32>,
     made: Vec<[u32; 3]>,
+    corners: Vec<[Vector3<f64>; 3]>,
+    boxes: Vec<Bounds>,
     near: Vec<u32>,
     passengers: Vec<(u32, u32)>,
 }
@@ -81,12 +71,10 @@ impl PartialEq for Candidate {
 }
 impl Eq for Candidate {}
 
-impl Surface {
-    /// `mesh`: closed and manifold.
-    pub fn new(mesh: &TriangleMesh, target_faces: usize, max_error_mm: f64) -> Self {
-        let (positions, faces) = (mesh.vertices_mm.clone(), mesh.triangles.clone());
-        let mut spans = vec![(0, 0); positions.len()];
-        for &vertex in faces.iter().flatten() {
+impl<'a> Surface<'a> {
+    pub fn new(piece: Piece, limits: Limits<'a>) -> Self {
+        let mut spans = vec![(0, 0); piece.positions.len()];
+        for &vertex in piece.faces.iter().flatten() {
             spans[vertex as usize].1 += 1_u32;
         }
         let mut start = 0;
@@ -95,66 +83,53 @@ impl Surface {
             start += std::mem::take(&mut span.1);
         }
         let mut rings = vec![0; start as usize];
-        for (face, triangle) in faces.iter().enumerate() {
+        let mut near = Neighbourhood::new(piece.faces.len(), limits.cell_mm);
+        for (face, triangle) in piece.faces.iter().enumerate() {
             for &vertex in triangle {
                 let span = &mut spans[vertex as usize];
                 rings[(span.0 + span.1) as usize] = face as u32;
                 span.1 += 1;
             }
-        }
-        let places = |t: &[u32; 3]| t.map(|v| vector(positions[v as usize]));
-        let quadrics: Vec<Quadric> = spans
-            .par_iter()
-            .map(|&(start, length)| {
-                let about = &rings[start as usize..(start + length) as usize];
-                about.iter().fold(Quadric::default(), |sum, &f| {
-                    sum.plus(&Quadric::of_triangle(&places(&faces[f as usize])))
-                })
-            })
-            .collect();
-        let edge_mm = mean_edge(&positions, &faces);
-        // Edges grow as the root of what is left: cells suit the last ones, which span the most of them.
-        let growth = (faces.len() as f64 / target_faces.max(1) as f64).sqrt().clamp(1.0, 8.0);
-        let cell_mm = 1.5 * edge_mm * growth;
-        let mut near = Neighbourhood::new(faces.len(), cell_mm.max(f64::from(f32::MIN_POSITIVE)) as f32);
-        for (face, triangle) in faces.iter().enumerate() {
-            near.enter(face as u32, &Bounds::of(&triangle.map(|v| positions[v as usize])));
+            near.enter(face as u32, &Bounds::of(&triangle.map(|v| piece.positions[v as usize])));
         }
         let mut surface = Self {
-            quadrics,
-            face_count: faces.len(),
+            limits,
+            removed: 0,
             spans,
             rings,
-            versions: vec![0; positions.len()],
+            versions: vec![0; piece.positions.len()],
             queue: BinaryHeap::new(),
             near,
-            first_passenger: vec![NONE; faces.len()],
-            next_passenger: vec![NONE; positions.len()],
-            originals: positions.clone(),
-            error_squared: max_error_mm * max_error_mm,
-            edge_most_squared: (EDGE_MOST * edge_mm).powi(2),
             deviation_squared: 0.0,
             scratch: Scratch::default(),
-            positions,
-            faces,
+            piece,
         };
-        // Each edge once, from the triangle where it runs upwards.
-        let queue: Vec<Candidate> = surface
-            .faces
-            .par_iter()
-            .flat_map_iter(|t| (0..3).map(move |i| (t[i], t[(i + 1) % 3])).filter(|(u, v)| u < v))
-            .map(|(u, v)| surface.candidate(u, v))
-            .collect();
+        let queue: Vec<Candidate> = surface.edges().map(|(u, v)| surface.candidate(u, v)).collect();
         surface.queue = BinaryHeap::from(queue);
         surface
     }
 
-    pub fn face_count(&self) -> usize {
-        self.face_count
+    /// Each edge that may move once, from the triangle where it runs upwards.
+    fn edges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let may_move = |&(u, v): &(u32, u32)| u < v && !self.is_locked(u) && !self.is_locked(v);
+        self.piece.faces.iter().flat_map(|t| (0..3).map(move |i| (t[i], t[(i + 1) % 3]))).filter(may_move)
     }
 
-    pub fn deviation_mm(&self) -> f64 {
-        self.deviation_squared.sqrt()
+    fn is_locked(&self, vertex: u32) -> bool {
+        self.piece.is_locked[vertex as usize]
+    }
+
+    /// Triangles removed so far.
+    pub fn removed(&self) -> usize {
+        self.removed
+    }
+
+    /// The piece as it is now, and the largest squared distance of an original vertex from it.
+    pub fn into_piece(mut self) -> (Piece, f64) {
+        for (is_moved, version) in self.piece.is_moved.iter_mut().zip(&self.versions) {
+            *is_moved |= *version > 0;
+        }
+        (self.piece, self.deviation_squared)
     }
 
     /// Takes the cheapest edge and collapses it if it may be; false when none is left.
@@ -172,22 +147,6 @@ impl Surface {
         true
     }
 
-    pub fn into_mesh(self) -> TriangleMesh {
-        let mut number = vec![NONE; self.positions.len()];
-        let mut mesh = TriangleMesh::default();
-        for triangle in self.faces.iter().filter(|t| t[0] != NONE) {
-            mesh.triangles.push(triangle.map(|vertex| {
-                let number = &mut number[vertex as usize];
-                if *number == NONE {
-                    *number = mesh.vertices_mm.len() as u32;
-                    mesh.vertices_mm.push(self.positions[vertex as usize]);
-                }
-                *number
-            }));
-        }
-        mesh
-    }
-
     fn about(&self, vertex: u32) -> &[u32] {
         let (start, length) = self.spans[vertex as usize];
         &self.rings[start as usize..(start + length) as usize]
@@ -201,45 +160,53 @@ impl Surface {
 
     /// Where the collapsed vertex goes, and what that costs.
     fn best_place(&self, u: u32, v: u32) -> ([f32; 3], f32) {
-        let sum = self.quadrics[u as usize].plus(&self.quadrics[v as usize]);
-        let [p, q] = [u, v].map(|vertex| vector(self.positions[vertex as usize]));
+        let sum = self.piece.quadrics[u as usize].plus(&self.piece.quadrics[v as usize]);
+        let [p, q] = [u, v].map(|vertex| vector(self.piece.positions[vertex as usize]));
         let (middle, length_squared) = (0.5 * (p + q), (p - q).norm_squared());
         let held = sum.plus(&Quadric::of_point(&middle, PULL * length_squared));
         let free = held.least().filter(|least| (least - middle).norm_squared() < length_squared);
         let cost = |place: [f32; 3]| held.at(&vector(place));
-        let mut places = vec![rounded(&middle), rounded(&p), rounded(&q)];
-        places.extend(free.map(|least| rounded(&least)));
-        let best = places.into_iter().map(|place| (place, cost(place))).min_by(|a, b| a.1.total_cmp(&b.1));
-        let (place, cost) = best.expect("three places at least");
-        (place, cost as f32)
+        let mut best = (rounded(&middle), cost(rounded(&middle)));
+        for place in [Some(p), Some(q), free].into_iter().flatten().map(|place| rounded(&place)) {
+            let here = cost(place);
+            if here < best.1 {
+                best = (place, here);
+            }
+        }
+        (best.0, best.1 as f32)
     }
 
     /// Decides, and leaves in `scratch` the triangles that stay, as they would become, with their passengers.
     fn may_collapse(&mut self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {
-        if !self.is_link_sound(u, v, scratch)
+        if !self.limits.interval.holds(place)
+            || !self.is_link_sound(u, v, scratch)
             || !self.keeps_shape(u, v, place, scratch)
             || !self.keeps_distance(u, v, place, scratch)
         {
             return false;
         }
-        let at = |x: u32| if x == u { place } else { self.positions[x as usize] };
+        let at = |x: u32| if x == u { place } else { self.piece.positions[x as usize] };
         let new = scratch.made.iter().fold(Bounds::EMPTY, |all, t| all.union(&Bounds::of(&t.map(at))));
         self.near.near(&new, &mut scratch.near);
-        !self.meets_others(u, v, place, scratch)
+        !self.meets_others(u, v, place, scratch) && self.stays_near(place, scratch)
     }
 
     /// `u` and `v` have exactly their two common triangles' tips in common, and the tips keep three triangles.
     fn is_link_sound(&self, u: u32, v: u32, scratch: &mut Scratch) -> bool {
         scratch.around.clear();
-        scratch.around.extend(self.about(u).iter().flat_map(|&f| self.faces[f as usize]).filter(|&x| x != u));
+        scratch
+            .around
+            .extend(self.about(u).iter().flat_map(|&f| self.piece.faces[f as usize]).filter(|&x| x != u));
         scratch.around.sort_unstable();
         scratch.around.dedup();
         let mut common = 0;
-        let mut ring: Vec<u32> =
-            self.about(v).iter().flat_map(|&f| self.faces[f as usize]).filter(|&x| x != v).collect();
-        ring.sort_unstable();
-        ring.dedup();
-        for x in ring {
+        scratch.ring.clear();
+        scratch
+            .ring
+            .extend(self.about(v).iter().flat_map(|&f| self.piece.faces[f as usize]).filter(|&x| x != v));
+        scratch.ring.sort_unstable();
+        scratch.ring.dedup();
+        for &x in &scratch.ring {
             if scratch.around.binary_search(&x).is_ok() {
                 common += 1;
                 if self.spans[x as usize].1 <= 3 {
@@ -255,11 +222,11 @@ impl Surface {
         scratch.made.clear();
         let to = vector(place);
         for &face in self.about(u).iter().chain(self.about(v)) {
-            let triangle = self.faces[face as usize];
+            let triangle = self.piece.faces[face as usize];
             if triangle.contains(&u) && triangle.contains(&v) {
                 continue;
             }
-            let before = triangle.map(|x| vector(self.positions[x as usize]));
+            let before = triangle.map(|x| vector(self.piece.positions[x as usize]));
             let mut after = before;
             let moved = (0..3).find(|&i| triangle[i] == u || triangle[i] == v).expect("one end of the edge");
             after[moved] = to;
@@ -286,18 +253,20 @@ impl Surface {
         let shape = |t: &[Vector3<f64>; 3]| doubled_normal(t).norm() / longest(t);
         let is = shape(after);
         // A shape that is no number is no shape.
-        is.is_nan() || (is < SHAPE_LEAST && is < shape(before)) || longest(after) > self.edge_most_squared
+        is.is_nan()
+            || (is < SHAPE_LEAST && is < shape(before))
+            || longest(after) > self.limits.edge_most_squared
     }
 
     fn keeps_distance(&self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {
-        let at = |x: u32| if x == u { place } else { self.positions[x as usize] };
+        let at = |x: u32| if x == u { place } else { self.piece.positions[x as usize] };
         scratch.passengers.clear();
-        let removed = self.about(u).iter().filter(|&&f| self.faces[f as usize].contains(&v));
+        let removed = self.about(u).iter().filter(|&&f| self.piece.faces[f as usize].contains(&v));
         for &face in scratch.kept.iter().chain(removed) {
-            let mut passenger = self.first_passenger[face as usize];
+            let mut passenger = self.piece.first_passenger[face as usize];
             while passenger != NONE {
                 scratch.passengers.push((passenger, 0));
-                passenger = self.next_passenger[passenger as usize];
+                passenger = self.piece.next_passenger[passenger as usize];
             }
             if scratch.passengers.len() > PASSENGERS_MOST {
                 return false;
@@ -306,20 +275,21 @@ impl Surface {
         // The ends become passengers; an earlier collapse may have moved them away from their original places, which
         // then travel on their own.
         scratch.passengers.extend([u, v].iter().filter(|&&x| !self.was_moved(x)).map(|&x| (x, 0)));
-        let made: Vec<[Vector3<f64>; 3]> = scratch.made.iter().map(|t| t.map(|x| vector(at(x)))).collect();
-        let farthest = self.seat(&mut scratch.passengers, &made);
-        farthest <= self.error_squared && self.bulge_squared(u, v, place) <= self.error_squared
+        scratch.corners.clear();
+        scratch.corners.extend(scratch.made.iter().map(|t| t.map(|x| vector(at(x)))));
+        let farthest = self.seat(&mut scratch.passengers, &scratch.corners);
+        farthest <= self.limits.error_squared
     }
 
     fn was_moved(&self, vertex: u32) -> bool {
-        self.versions[vertex as usize] > 0
+        self.versions[vertex as usize] > 0 || self.piece.is_moved[vertex as usize]
     }
 
     /// Gives each passenger its nearest new triangle; the largest squared distance.
     fn seat(&self, passengers: &mut [(u32, u32)], made: &[[Vector3<f64>; 3]]) -> f64 {
         let mut farthest = 0.0_f64;
         for (passenger, seat) in passengers {
-            let point = vector(self.originals[*passenger as usize]);
+            let point = vector(self.piece.originals[*passenger as usize]);
             let mut least = f64::INFINITY;
             for (i, triangle) in made.iter().enumerate() {
                 let distance = (nearest_on_triangle(&point, triangle) - point).norm_squared();
@@ -328,30 +298,26 @@ impl Surface {
                 }
             }
             farthest = farthest.max(least);
-            if farthest > self.error_squared {
+            if farthest > self.limits.error_squared {
                 break;
             }
         }
         farthest
     }
 
-    /// How far the new vertex lies from the triangles that it replaces, squared.
-    fn bulge_squared(&self, u: u32, v: u32, place: [f32; 3]) -> f64 {
-        let point = vector(place);
-        self.about(u)
-            .iter()
-            .chain(self.about(v))
-            .map(|&face| {
-                let triangle = self.faces[face as usize].map(|x| vector(self.positions[x as usize]));
-                (nearest_on_triangle(&point, &triangle) - point).norm_squared()
-            })
-            .fold(f64::INFINITY, f64::min)
+    /// Whether the new vertex and the middles of the new triangles lie within the allowed distance of the original.
+    fn stays_near(&self, place: [f32; 3], scratch: &Scratch) -> bool {
+        let error_mm = self.limits.error_squared.sqrt();
+        let is_near = |point: &Vector3<f64>| self.limits.original.nearest_within(point, error_mm).is_some();
+        is_near(&vector(place)) && scratch.corners.iter().all(|t| is_near(&((t[0] + t[1] + t[2]) / 3.0)))
     }
 
     /// Whether a new triangle has no area, or meets another one, new or near.
-    fn meets_others(&self, u: u32, v: u32, place: [f32; 3], scratch: &Scratch) -> bool {
-        let at = |x: u32| if x == u { place } else { self.positions[x as usize] };
-        let boxes: Vec<Bounds> = scratch.made.iter().map(|t| Bounds::of(&t.map(at))).collect();
+    fn meets_others(&self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {
+        let at = |x: u32| if x == u { place } else { self.piece.positions[x as usize] };
+        scratch.boxes.clear();
+        scratch.boxes.extend(scratch.made.iter().map(|t| Bounds::of(&t.map(at))));
+        let boxes = &scratch.boxes;
         for (i, made) in scratch.made.iter().enumerate() {
             if !has_area(made.map(at)) {
                 return true;
@@ -362,7 +328,7 @@ impl Surface {
         }
         let all = boxes.iter().fold(Bounds::EMPTY, |all, item| all.union(item));
         scratch.near.iter().any(|&face| {
-            let other = self.faces[face as usize];
+            let other = self.piece.faces[face as usize];
             if other.contains(&u) || other.contains(&v) {
                 return false;
             }
@@ -375,30 +341,31 @@ impl Surface {
 
     fn collapse(&mut self, u: u32, v: u32, place: [f32; 3], scratch: &Scratch) {
         let removed: Vec<u32> =
-            self.about(u).iter().copied().filter(|&f| self.faces[f as usize].contains(&v)).collect();
+            self.about(u).iter().copied().filter(|&f| self.piece.faces[f as usize].contains(&v)).collect();
         for &face in &removed {
-            for x in self.faces[face as usize] {
+            for x in self.piece.faces[face as usize] {
                 if x != u && x != v {
                     self.leave_ring(x, face);
                 }
             }
-            self.faces[face as usize] = [NONE; 3];
+            self.piece.faces[face as usize] = [NONE; 3];
             self.near.leave(face);
         }
-        self.face_count -= removed.len();
-        self.positions[u as usize] = place;
-        self.quadrics[u as usize] = self.quadrics[u as usize].plus(&self.quadrics[v as usize]);
+        self.removed += removed.len();
+        self.piece.positions[u as usize] = place;
+        self.piece.quadrics[u as usize] =
+            self.piece.quadrics[u as usize].plus(&self.piece.quadrics[v as usize]);
         for (&face, &made) in scratch.kept.iter().zip(&scratch.made) {
-            self.faces[face as usize] = made;
-            self.first_passenger[face as usize] = NONE;
-            self.near.enter(face, &Bounds::of(&made.map(|x| self.positions[x as usize])));
+            self.piece.faces[face as usize] = made;
+            self.piece.first_passenger[face as usize] = NONE;
+            self.near.enter(face, &Bounds::of(&made.map(|x| self.piece.positions[x as usize])));
         }
         self.spans[u as usize] = (self.rings.len() as u32, scratch.kept.len() as u32);
         self.rings.extend(&scratch.kept);
         self.spans[v as usize].1 = 0;
         for &(passenger, seat) in &scratch.passengers {
-            let first = &mut self.first_passenger[scratch.kept[seat as usize] as usize];
-            self.next_passenger[passenger as usize] = std::mem::replace(first, passenger);
+            let first = &mut self.piece.first_passenger[scratch.kept[seat as usize] as usize];
+            self.piece.next_passenger[passenger as usize] = std::mem::replace(first, passenger);
         }
         self.versions[u as usize] += 1;
         self.versions[v as usize] += 1;
@@ -406,7 +373,7 @@ impl Surface {
         let mut around: Vec<u32> = scratch.made.iter().flatten().copied().filter(|&x| x != u).collect();
         around.sort_unstable();
         around.dedup();
-        for x in around {
+        for x in around.into_iter().filter(|&x| !self.piece.is_locked[x as usize]) {
             let candidate = self.candidate(u, x);
             self.queue.push(candidate);
         }
@@ -422,21 +389,10 @@ impl Surface {
 
     fn note_deviation(&mut self, scratch: &Scratch) {
         for &(passenger, seat) in &scratch.passengers {
-            let point = vector(self.originals[passenger as usize]);
-            let triangle = scratch.made[seat as usize].map(|x| vector(self.positions[x as usize]));
+            let point = vector(self.piece.originals[passenger as usize]);
+            let triangle = scratch.made[seat as usize].map(|x| vector(self.piece.positions[x as usize]));
             let squared = (nearest_on_triangle(&point, &triangle) - point).norm_squared();
             self.deviation_squared = self.deviation_squared.max(squared);
         }
     }
-}
-
-fn mean_edge(positions: &[[f32; 3]], faces: &[[u32; 3]]) -> f64 {
-    let sum: f64 = faces
-        .iter()
-        .map(|t| {
-            let p = t.map(|vertex| vector(positions[vertex as usize]));
-            (0..3).map(|i| (p[i] - p[(i + 1) % 3]).norm()).sum::<f64>()
-        })
-        .sum();
-    sum / (3 * faces.len()).max(1) as f64
 }

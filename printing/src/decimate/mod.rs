@@ -2,20 +2,28 @@
 //!
 //! Edges are collapsed in the order of their quadric error. A collapse happens only where it keeps the surface
 //! closed and manifold (link condition), turns no triangle over, leaves every original vertex within the allowed
-//! distance of the triangles that now stand for it, and makes no triangle meet another, decided exactly. So a sound
+//! distance of the triangles that now stand for it, and every new vertex and triangle's middle within it of the original
+//! surface, and makes no triangle meet another, decided exactly. So a sound
 //! surface stays sound whatever the order and wherever the work stops.
 
 mod collapse;
 mod neighbourhood;
+mod piece;
 mod quadric;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use crate::check::topology_of;
 use crate::error::PrintingError;
+use crate::hausdorff::NearestSurface;
 use crate::progress::{Progress, advance};
 use carm::TriangleMesh;
 use collapse::Surface;
+use rayon::prelude::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use whole::{Cuts, Layer, Taken, Whole};
 
 /// A surface with fewer triangles.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,19 +37,24 @@ pub struct Decimated {
     pub deviation_mm: f64,
 }
 
-/// Collapses between two reports of progress.
+/// Collapses looked at between two reports of progress.
 const REPORT_EVERY: usize = 4096;
+/// Triangles of a layer, about: so few that what is worked on stays near the processor.
+const LAYER_FACES: usize = 60_000;
 
 /// Collapses edges until `target_faces` are left, or none can go without leaving `max_error_mm`.
 ///
-/// `max_error_mm`: greatest distance of every original vertex from the new surface.
+/// `max_error_mm`: greatest distance of every original vertex from the new surface, and of every new vertex and
+/// triangle's middle from the original one.
 ///
 /// # Errors
 /// `Unsound` for a mesh that is not closed and manifold; `Parameter`; `Cancelled`.
 ///
 /// # Method
 /// Garland and Heckbert, SIGGRAPH 1997; link condition after Dey and others, Publ. Inst. Math. 66, 1999. Vertices
-/// on plane regions are held by a weak pull to the edge's middle.
+/// on plane regions are held by a weak pull to the edge's middle. Large surfaces are worked on in layers at the same
+/// time, first in one set of layers, then in one whose borders lie in the middle of the first, at last as a whole
+/// for what the layers left over; the result does not depend on the number of threads.
 pub fn decimate(
     mesh: &TriangleMesh,
     target_faces: usize,
@@ -56,19 +69,96 @@ pub fn decimate(
         });
     }
     topology_of(mesh)?;
+    decimate_in_layers(mesh, target_faces, max_error_mm, mesh.triangles.len() / LAYER_FACES, progress)
+}
+
+fn decimate_in_layers(
+    mesh: &TriangleMesh,
+    target_faces: usize,
+    max_error_mm: f64,
+    layers: usize,
+    progress: &mut dyn Progress,
+) -> Result<Decimated, PrintingError> {
     let faces_before = mesh.triangles.len();
-    let to_remove = faces_before.saturating_sub(target_faces);
-    if to_remove == 0 {
+    if faces_before <= target_faces {
         return Ok(Decimated { mesh: mesh.clone(), faces_before, deviation_mm: 0.0 });
     }
-    let mut surface = Surface::new(mesh, target_faces, max_error_mm);
-    let mut looked_at = 0;
-    while surface.face_count() > target_faces && surface.collapse_next() {
-        if looked_at % REPORT_EVERY == 0 {
-            advance(progress, "decimate", faces_before - surface.face_count(), to_remove)?;
-        }
-        looked_at += 1;
+    let mut whole = Whole::new(mesh);
+    let original = NearestSurface::new(mesh)?;
+    let work = Work {
+        original: &original,
+        max_error_mm,
+        faces_left: target_faces as f64 / faces_before as f64,
+        to_remove: faces_before - target_faces,
+        removed: AtomicUsize::new(0),
+        progress: Mutex::new(progress),
+    };
+    if layers > 1 {
+        let [first, second] = whole.cuts(layers);
+        let shares: Vec<usize> = whole.layers(&second).iter().map(|layer| work.share(layer.begun)).collect();
+        work.round(&mut whole, &first, |_, layer| layer.own() - work.share(layer.own()))?;
+        work.round(&mut whole, &second, |i, layer| layer.begun.saturating_sub(shares[i]))?;
     }
-    let deviation_mm = surface.deviation_mm();
-    Ok(Decimated { mesh: surface.into_mesh(), faces_before, deviation_mm })
+    let rest = whole.face_count().saturating_sub(target_faces);
+    if rest > 0 {
+        work.round(&mut whole, &Cuts::NONE, |_, _| rest)?;
+    }
+    let deviation_mm = whole.deviation_mm();
+    Ok(Decimated { mesh: whole.into_mesh(), faces_before, deviation_mm })
+}
+
+/// What all layers of all rounds share.
+struct Work<'a> {
+    original: &'a NearestSurface<'a>,
+    max_error_mm: f64,
+    /// Part of the triangles that is to be left.
+    faces_left: f64,
+    to_remove: usize,
+    removed: AtomicUsize,
+    progress: Mutex<&'a mut dyn Progress>,
+}
+
+impl Work<'_> {
+    fn share(&self, faces: usize) -> usize {
+        (faces as f64 * self.faces_left) as usize
+    }
+
+    /// Works on all layers at the same time, and puts them back in order.
+    fn round(
+        &self,
+        whole: &mut Whole,
+        cuts: &Cuts,
+        to_remove: impl Fn(usize, &Layer) -> usize + Sync,
+    ) -> Result<(), PrintingError> {
+        let from = &*whole;
+        let done: Vec<Taken> = from
+            .layers(cuts)
+            .into_par_iter()
+            .enumerate()
+            .with_max_len(1)
+            .map(|(i, layer)| {
+                let most = to_remove(i, &layer);
+                let limits = from.limits(self.original, self.max_error_mm, self.faces_left, cuts.interval(i));
+                let mut ended = Ok(());
+                let taken = from.piece(layer).worked(limits, |surface| ended = self.remove(surface, most));
+                ended.map(|()| taken)
+            })
+            .collect::<Result<_, _>>()?;
+        done.into_iter().for_each(|taken| whole.take_back(taken));
+        Ok(())
+    }
+
+    fn remove(&self, surface: &mut Surface<'_>, most: usize) -> Result<(), PrintingError> {
+        let (mut looked_at, mut told) = (0_usize, 0);
+        while surface.removed() < most && surface.collapse_next() {
+            if looked_at.is_multiple_of(REPORT_EVERY) {
+                let since = surface.removed() - std::mem::replace(&mut told, surface.removed());
+                let done = self.removed.fetch_add(since, Ordering::Relaxed) + since;
+                let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+                advance(*progress, "decimate", done, self.to_remove)?;
+            }
+            looked_at += 1;
+        }
+        Ok(())
+    }
 }

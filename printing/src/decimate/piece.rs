@@ -1,0 +1,56 @@
+//! A part of a surface that is decimated on its own: what it needs to know of itself and of its borders.
+
+use super::quadric::Quadric;
+use crate::hausdorff::NearestSurface;
+
+/// No triangle, no passenger.
+pub const NONE: u32 = u32::MAX;
+
+/// Triangles with all that lies about them, numbered from zero.
+pub struct Piece {
+    pub positions: Vec<[f32; 3]>,
+    pub quadrics: Vec<Quadric>,
+    /// A removed triangle names `NONE`. Triangles that reach beyond the interval are only there to be kept clear of.
+    pub faces: Vec<[u32; 3]>,
+    /// Whether a vertex has left its original place.
+    pub is_moved: Vec<bool>,
+    /// Vertices with triangles that other pieces know, too: they stay where they are.
+    pub is_locked: Vec<bool>,
+    /// Original vertices: first those that were at `positions`, then the other passengers.
+    pub originals: Vec<[f32; 3]>,
+    /// Original vertices that a triangle stands for, chained.
+    pub first_passenger: Vec<u32>,
+    pub next_passenger: Vec<u32>,
+}
+
+/// A layer of space: pieces in different ones cannot meet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    pub axis: usize,
+    /// First coordinate within, mm.
+    pub low: f32,
+    /// First coordinate beyond, mm.
+    pub high: f32,
+}
+
+impl Interval {
+    /// Whether a point lies within.
+    pub fn holds(&self, point: [f32; 3]) -> bool {
+        self.low <= point[self.axis] && point[self.axis] < self.high
+    }
+}
+
+/// What a collapse has to keep to.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// The surface that everything started from.
+    pub original: &'a NearestSurface<'a>,
+    /// Largest distance of an original vertex, and of new vertices and triangles' middles from the original, mm, squared.
+    pub error_squared: f64,
+    /// Longest edge that may be made, mm, squared.
+    pub edge_most_squared: f64,
+    /// Size of the cells in which neighbours are sought, mm.
+    pub cell_mm: f32,
+    /// Where new vertices may lie.
+    pub interval: Interval,
+}
