@@ -3,4 +3,5 @@
 mod capture_oracle;
 mod interchange_volumes;
 mod missing_views;
+mod printing_files;
 mod printing_meshes;

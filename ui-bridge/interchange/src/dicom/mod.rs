@@ -4,11 +4,12 @@
 //! [`object`] opens it with panics contained; [`image`] takes the place of every frame from the attributes;
 //! [`series`] picks one series; [`stack`] judges its geometry; [`pixels`] decodes; [`read`] fills the volume.
 //! On the way out: [`quantise`] chooses the rescale, [`attributes`] holds what both classes share, and
-//! [`ct_image`] and [`xray_3d`] are the two classes.
+//! [`ct_image`] and [`xray_3d`] are the two classes. [`encapsulated_stl`] holds surfaces.
 
 mod attributes;
 mod containment;
 mod ct_image;
+mod encapsulated_stl;
 mod image;
 pub(crate) mod object;
 pub(crate) mod pixels;
@@ -20,6 +21,7 @@ pub(crate) mod structure;
 mod uid;
 mod xray_3d;
 
+pub use encapsulated_stl::{EncapsulatedStl, read_encapsulated_stl, write_encapsulated_stl};
 pub use read::read_dicom;
 
 use crate::error::InterchangeError;

@@ -90,6 +90,8 @@ pub struct MeshPart {
     pub mesh: TriangleMesh,
     /// Its colour, where known.
     pub colour: Option<Colour>,
+    /// How much of the inside a slicer shall fill, percent; written to 3MF as PrusaSlicer reads it, and not read back.
+    pub infill_percent: Option<u8>,
 }
 
 /// What is in a file of surfaces.
@@ -106,7 +108,10 @@ pub struct MeshFile {
 impl MeshFile {
     /// A file of one object.
     pub fn of(name: &str, mesh: TriangleMesh, colour: Option<Colour>) -> Self {
-        Self { parts: vec![MeshPart { name: name.into(), mesh, colour }], ..Self::default() }
+        Self {
+            parts: vec![MeshPart { name: name.into(), mesh, colour, infill_percent: None }],
+            ..Self::default()
+        }
     }
 
     /// All objects as one surface.
@@ -201,6 +206,17 @@ pub fn write_mesh(path: &Path, file: &MeshFile) -> Result<(), InterchangeError> 
         MeshFormat::Obj => obj::write(path, file),
         MeshFormat::Ply => ply::write(path, file),
     }
+}
+
+/// The bytes of a binary STL file, for other files to hold.
+pub(crate) fn stl_bytes(path: &Path, file: &MeshFile) -> Result<Vec<u8>, InterchangeError> {
+    file.require_writable(path)?;
+    stl::bytes(path, file)
+}
+
+/// The surface of an STL file that another file holds.
+pub(crate) fn stl_surface(path: &Path, bytes: &[u8]) -> Result<TriangleMesh, InterchangeError> {
+    stl::read(path, bytes).map(|file| file.merged())
 }
 
 /// Text of an outside file for a message: short and without control characters.

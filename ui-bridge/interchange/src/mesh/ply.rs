@@ -107,7 +107,7 @@ pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<MeshFile, InterchangeErr
         let found = format!("{:?}", mesh.triangles[triangle]);
         return Err(InterchangeError::content(path, "face", expected, found));
     }
-    header.file.parts.push(MeshPart { name: String::new(), mesh, colour: None });
+    header.file.parts.push(MeshPart { mesh, ..MeshPart::default() });
     Ok(header.file)
 }
 

@@ -55,7 +55,7 @@ fn read_binary(path: &Path, bytes: &[u8]) -> Result<MeshFile, InterchangeError> 
     if found > declared {
         file.warnings.push(format!("{} bytes after the last triangle were left unread", found - declared));
     }
-    file.parts.push(MeshPart { name, mesh: corners.mesh, colour: None });
+    file.parts.push(MeshPart { name, mesh: corners.mesh, ..MeshPart::default() });
     Ok(file)
 }
 
@@ -107,7 +107,7 @@ fn read_text(path: &Path, bytes: &[u8]) -> Result<MeshFile, InterchangeError> {
             }
             "endsolid" => {
                 let mesh = std::mem::take(&mut corners).mesh;
-                file.parts.push(MeshPart { name: std::mem::take(&mut name), mesh, colour: None });
+                file.parts.push(MeshPart { name: std::mem::take(&mut name), mesh, ..MeshPart::default() });
                 is_open = false;
             }
             other => {
@@ -123,28 +123,33 @@ fn read_text(path: &Path, bytes: &[u8]) -> Result<MeshFile, InterchangeError> {
 }
 
 pub(super) fn write(path: &Path, file: &MeshFile) -> Result<(), InterchangeError> {
+    let bytes = bytes(path, file)?;
+    write_file(path, |writer| writer.write_all(&bytes))
+}
+
+/// The whole file.
+pub(super) fn bytes(path: &Path, file: &MeshFile) -> Result<Vec<u8>, InterchangeError> {
     let count = u32::try_from(file.triangle_count()).map_err(|_| InterchangeError::NotRepresentable {
         path: path.into(),
         format: "STL",
         expected: format!("at most {} triangles", u32::MAX),
         found: file.triangle_count().to_string(),
     })?;
-    write_file(path, |writer| {
-        writer.write_all(&header(file))?;
-        writer.write_all(&count.to_le_bytes())?;
-        for part in &file.parts {
-            for triangle in &part.mesh.triangles {
-                let corners = triangle.map(|v| part.mesh.vertices_mm[v as usize]);
-                let mut record = [0; TRIANGLE_BYTES];
-                let numbers = unit_normal(&corners).into_iter().chain(corners.into_iter().flatten());
-                for (bytes, number) in record.chunks_exact_mut(4).zip(numbers) {
-                    bytes.copy_from_slice(&number.to_le_bytes());
-                }
-                writer.write_all(&record)?;
+    let mut bytes = header(file).to_vec();
+    bytes.reserve_exact(4 + TRIANGLE_BYTES * count as usize);
+    bytes.extend(count.to_le_bytes());
+    for part in &file.parts {
+        for triangle in &part.mesh.triangles {
+            let corners = triangle.map(|v| part.mesh.vertices_mm[v as usize]);
+            let mut record = [0; TRIANGLE_BYTES];
+            let numbers = unit_normal(&corners).into_iter().chain(corners.into_iter().flatten());
+            for (bytes, number) in record.chunks_exact_mut(4).zip(numbers) {
+                bytes.copy_from_slice(&number.to_le_bytes());
             }
+            bytes.extend(record);
         }
-        Ok(())
-    })
+    }
+    Ok(bytes)
 }
 
 /// Name and remarks in ASCII, never beginning with `solid`, which would mean text.

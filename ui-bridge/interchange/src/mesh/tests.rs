@@ -21,7 +21,12 @@ fn two_parts() -> MeshFile {
     let mut second = tetrahedron();
     second.vertices_mm.iter_mut().for_each(|v| v[0] += 40.5);
     let mut file = MeshFile::of("bone <left> & \"right\"", tetrahedron(), Some([227, 218, 201]));
-    file.parts.push(MeshPart { name: "vessel".into(), mesh: second, colour: Some([30, 60, 220]) });
+    file.parts.push(MeshPart {
+        name: "vessel".into(),
+        mesh: second,
+        colour: Some([30, 60, 220]),
+        infill_percent: None,
+    });
     file.metadata =
         vec![("Description".into(), "for research use & < 5".into()), ("case".into(), "7".into())];
     file

@@ -398,7 +398,8 @@ impl Placing<'_> {
         let transform = product(&place.transform, outer);
         if !object.mesh.triangles.is_empty() {
             let mesh = moved(&object.mesh, &transform, model.unit_mm);
-            self.file.parts.push(MeshPart { name: object.name.clone(), mesh, colour: object.colour });
+            let (name, colour) = (object.name.clone(), object.colour);
+            self.file.parts.push(MeshPart { name, mesh, colour, ..MeshPart::default() });
         }
         for component in &object.components {
             self.place(part, component, &transform, depth + 1)?;

@@ -13,7 +13,11 @@ use zip::{CompressionMethod, ZipWriter};
 const CONTENT_TYPES: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
 <Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\">\
 <Default Extension=\"rels\" ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/>\
-<Default Extension=\"model\" ContentType=\"application/vnd.ms-package.3dmanufacturing-3dmodel+xml\"/></Types>\n";
+<Default Extension=\"model\" ContentType=\"application/vnd.ms-package.3dmanufacturing-3dmodel+xml\"/>\
+<Default Extension=\"config\" ContentType=\"text/xml\"/></Types>\n";
+
+/// Where PrusaSlicer and its kin look for settings of objects.
+const SETTINGS_PART: &str = "Metadata/Slic3r_PE_model.config";
 
 /// Number of the group of colours; objects follow.
 const COLOURS_ID: usize = 1;
@@ -39,7 +43,11 @@ fn package(file: &MeshFile) -> io::Result<Vec<u8>> {
     archive.start_file(MODEL_PART, options)?;
     let mut writer = BufWriter::with_capacity(1 << 16, archive);
     write_model(&mut writer, file)?;
-    let archive = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut archive = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    if file.parts.iter().any(|part| part.infill_percent.is_some()) {
+        archive.start_file(SETTINGS_PART, options)?;
+        write_settings(&mut archive, file)?;
+    }
     Ok(archive.finish()?.into_inner())
 }
 
@@ -64,6 +72,25 @@ fn write_model(writer: &mut impl Write, file: &MeshFile) -> io::Result<()> {
         writeln!(writer, "  <item objectid=\"{}\"/>", COLOURS_ID + 1 + index)?;
     }
     writeln!(writer, " </build>\n</model>")
+}
+
+/// How much of each object is to be filled.
+fn write_settings(writer: &mut impl Write, file: &MeshFile) -> io::Result<()> {
+    writeln!(writer, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<config>")?;
+    for (index, part) in file.parts.iter().enumerate() {
+        let Some(percent) = part.infill_percent else { continue };
+        let last = part.mesh.triangles.len().saturating_sub(1);
+        writeln!(
+            writer,
+            " <object id=\"{}\" instances_count=\"1\">\n  <metadata type=\"object\" key=\"name\" value=\"{}\"/>\n  \
+             <metadata type=\"object\" key=\"fill_density\" value=\"{percent}%\"/>\n  \
+             <volume firstid=\"0\" lastid=\"{last}\">\n   \
+             <metadata type=\"volume\" key=\"volume_type\" value=\"ModelPart\"/>\n  </volume>\n </object>",
+            COLOURS_ID + 1 + index,
+            escape(&one_line(&part.name)),
+        )?;
+    }
+    writeln!(writer, "</config>")
 }
 
 /// Writes the group of colours, where there are any, and gives each part's place in it.
