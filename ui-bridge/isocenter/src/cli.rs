@@ -357,7 +357,7 @@ pub struct Model {
     /// What to make.
     #[arg(long)]
     pub target: TargetChoice,
-    /// The model to write: .3mf, .stl, .obj or .ply; its report goes beside it.
+    /// The model to write: .3mf, .stl, .obj, .ply, or .dcm for DICOM Encapsulated STL; its report goes beside it.
     #[arg(long)]
     pub out: PathBuf,
     /// Triangles to keep.
@@ -381,6 +381,39 @@ pub struct Model {
     /// Thickness of struts, mm.
     #[arg(long, default_value_t = 3.0, value_parser = positive)]
     pub strut_mm: f64,
+    /// Fill closed hollows that are smaller, mm³.
+    #[arg(long, default_value_t = 1000.0, value_parser = not_negative)]
+    pub fill_cavities_mm3: f64,
+    /// Thicken walls that are thinner than this, mm, at the size of the print; 0 leaves them thin.
+    #[arg(long, default_value_t = 1.5, value_parser = not_negative)]
+    pub min_wall_mm: f64,
+    /// A wall around the target instead of the target: its inside stays free, open where it leaves the volume.
+    #[arg(long)]
+    pub hollow: bool,
+    /// Thickness of the wall of a hollow model, mm, at the size of the print.
+    #[arg(long, default_value_t = 2.0, value_parser = positive)]
+    pub wall_mm: f64,
+    /// Size of the print, 1 for the patient's; the minimum wall stays.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub scale: f64,
+    /// A plate under the model, with R and L cut into it.
+    #[arg(long)]
+    pub base: bool,
+    /// Words to cut into a base: level, case; letters, digits and - . : / + %.
+    #[arg(long)]
+    pub text: Option<String>,
+    /// Who has looked at the model and accepts it; without, the report says that nobody has.
+    #[arg(long)]
+    pub accept_by: Option<String>,
+    /// The printer that advice is for: filament, resin, large, or a TOML file.
+    #[arg(long, default_value = "filament")]
+    pub printer: String,
+    /// Say what to give up so that it is printed within this time, such as 60min.
+    #[arg(long, value_parser = minutes)]
+    pub within: Option<f64>,
+    /// Colours, fillings and materials from a TOML file instead of the built-in ones.
+    #[arg(long)]
+    pub presets: Option<PathBuf>,
     /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
     #[arg(long, value_parser = triple, allow_hyphen_values = true)]
     pub seed: Vec<Triple>,
@@ -492,6 +525,16 @@ fn not_negative(text: &str) -> Result<f64, String> {
         [number] if number >= 0.0 => Ok(number),
         _ => Err(format!("expected a number from 0 on, found {text}")),
     }
+}
+
+/// A time such as `60min`, `90` or `2h`, as minutes.
+fn minutes(text: &str) -> Result<f64, String> {
+    let (number, unit) = match (text.strip_suffix("min"), text.strip_suffix('h')) {
+        (Some(number), _) => (number, 1.0),
+        (None, Some(number)) => (number, 60.0),
+        (None, None) => (text, 1.0),
+    };
+    positive(number.trim()).map(|number| number * unit)
 }
 
 /// A closed surface has four triangles at least.

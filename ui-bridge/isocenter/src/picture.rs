@@ -80,20 +80,30 @@ impl Picture {
 
     /// The picture as a PNG file's bytes.
     pub fn png(&self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(&self.grey)?;
-        writer.finish()?;
-        Ok(bytes)
+        png_of([self.width, self.height], png::ColorType::Grayscale, &self.grey)
     }
 
     /// The picture as a `data:` address for a self-contained page.
     pub fn data_url(&self) -> Result<String> {
         Ok(format!("data:image/png;base64,{}", base64(&self.png()?)))
     }
+}
+
+/// A picture of red, green and blue, row by row from the top, as a `data:` address.
+pub fn rgb_data_url(width: usize, height: usize, samples: &[u8]) -> Result<String> {
+    let bytes = png_of([width, height], png::ColorType::Rgb, samples)?;
+    Ok(format!("data:image/png;base64,{}", base64(&bytes)))
+}
+
+fn png_of([width, height]: [usize; 2], colour: png::ColorType, samples: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+    encoder.set_color(colour);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(samples)?;
+    writer.finish()?;
+    Ok(bytes)
 }
 
 /// RFC 4648, section 4.

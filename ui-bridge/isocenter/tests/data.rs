@@ -44,3 +44,33 @@ fn data_broken_dicom_is_inspected_soundly() {
     println!("{inspected} files, {sound} sound; slowest {slowest:?}, largest {largest_mib} MiB");
     assert!(inspected >= 148, "{inspected}");
 }
+
+/// What each broken surface must be found to have.
+const BROKEN_MESHES: [(&str, &str); 10] = [
+    ("admesh_block_fill-holes_bad.stl.gz", "open edges"),
+    ("admesh_block_normal-directions_bad.stl.gz", "inconsistently oriented edges"),
+    ("anatomy_aorta_closed.stl.gz", "facing inward"),
+    ("anatomy_aorta_open_ends.stl.gz", "open edges"),
+    ("empty.stl.gz", "0 faces"),
+    ("nonmanifold_openscad.obj.gz", "duplicate faces"),
+    ("offset1_nonmanifold.obj.gz", "non-manifold edges"),
+    ("p_xpm_components.3mf.gz", "degenerate faces"),
+    ("self_intersect_a.obj.gz", "self-intersections"),
+    ("teapot_open.stl.gz", "non-manifold vertices"),
+];
+
+#[test]
+fn data_broken_meshes_are_inspected_with_every_defect_named() {
+    let paths = files_below(&isocenter_tests::real_data("mesh"));
+    for path in &paths {
+        let ran = program::isocenter(&[&"inspect", path, &"--json"]);
+        assert!(matches!(ran.code, Some(0 | 1)), "{}: {ran:?}", path.display());
+        assert_eq!(ran.json()["is_sound"], ran.code == Some(0), "{ran:?}");
+    }
+    for (name, defect) in BROKEN_MESHES {
+        let path = paths.iter().find(|path| path.ends_with(name)).expect("a file of the data");
+        let ran = program::isocenter(&[&"inspect", path, &"--json"]);
+        let findings = ran.json()["findings"].to_string();
+        assert!(ran.code == Some(1) && findings.contains(defect), "{name}: {findings}");
+    }
+}

@@ -1,0 +1,170 @@
+//! From a segmentation to the shape that is printed: everything that changes it happens here, in the field.
+
+use super::Watch;
+use super::stages::Stages;
+use crate::cli::Model;
+use anatomy::Segmentation;
+use anyhow::{Result, ensure};
+use carm::Volume;
+use printing::{
+    Base, BasePlace, Cavity, Field, Island, IslandRule, LabelOptions, Opening, PrintingError, ThinPlace,
+};
+
+/// A shape and all that was done to it.
+pub struct Shape {
+    /// What the surface is taken from.
+    pub field: Field,
+    /// The anatomy that was kept, at the size of the print, before walls and additions.
+    pub anatomy: Field,
+    pub levels: Levels,
+    pub cavities: Vec<Cavity>,
+    pub islands: Vec<Island>,
+    /// Sides of the volume at which the anatomy is cut off.
+    pub capped: Vec<String>,
+    pub openings: Vec<Opening>,
+    pub thickened: Option<Thickened>,
+    pub base: Option<BasePlace>,
+}
+
+/// What the place of the surface rests on.
+pub struct Levels {
+    pub inside: f32,
+    pub outside: f32,
+    pub without_contrast: f64,
+    pub at_limit: f64,
+}
+
+/// What the minimum wall changed.
+pub struct Thickened {
+    pub thin_part: f64,
+    pub places: Vec<ThinPlace>,
+}
+
+/// Part of the wall that the grid's voxels may be wide where walls are made.
+const WALL_VOXEL: f64 = 0.9;
+/// Fewer voxels at the border of the volume than this are no end of a vessel.
+const OPENING_VOXELS: usize = 4;
+/// A base: thickness, margin and how far the model sinks in, mm.
+const BASE_MM: [f64; 3] = [4.0, 3.0, 1.5];
+/// Depth of letters, mm.
+const LETTER_DEPTH_MM: f64 = 0.8;
+/// Voxels to the stroke of a letter, which is a seventh of its height.
+const STROKE_VOXELS: f64 = 1.25;
+/// Least height of letters, mm.
+const LETTER_MM: f64 = 8.0;
+
+/// Makes the shape that the options ask for.
+pub fn shape(
+    options: &Model,
+    volume: &Volume,
+    found: &Segmentation,
+    watch: &mut Watch,
+    stages: &mut Stages,
+) -> Result<Shape> {
+    let mask = found.labels.mapv(|label| label != 0);
+    let label_options = LabelOptions { spacing_most_mm: options.spacing_mm, ..LabelOptions::default() };
+    let found = Field::from_labels(volume, &mask, &label_options, watch)?;
+    drop(mask);
+    let levels = Levels {
+        inside: found.inside_level,
+        outside: found.outside_level,
+        without_contrast: found.without_contrast,
+        at_limit: found.at_limit,
+    };
+    stages.ended("place_the_surface");
+    let smooth = found.field.smoothed(options.smooth)?;
+    let (solid, cavities) = smooth.without_cavities(options.fill_cavities_mm3)?;
+    let (joined, islands) = solid.joined(&rule(options))?;
+    let anatomy = if options.scale == 1.0 { joined } else { joined.scaled(options.scale)? };
+    let capped = anatomy.touched_sides().iter().map(|side| format!("{side:?}")).collect();
+    stages.ended("smooth_fill_join");
+    let mut shape = Shape {
+        field: anatomy.clone(),
+        anatomy,
+        levels,
+        cavities,
+        islands,
+        capped,
+        openings: Vec::new(),
+        thickened: None,
+        base: None,
+    };
+    shape.hollow(options)?;
+    shape.thicken(options, watch)?;
+    stages.ended("walls");
+    shape.stand(options)?;
+    stages.ended("base_and_words");
+    Ok(shape)
+}
+
+/// Which parts stay that hang on nothing.
+fn rule(options: &Model) -> IslandRule {
+    IslandRule {
+        drop_below_mm3: options.drop_below_mm3,
+        join_within_mm: options.join_mm,
+        strut_radius_mm: options.strut_mm / 2.0,
+    }
+}
+
+fn coarsest(field: &Field) -> f64 {
+    field.grid.spacing_mm.into_iter().fold(0.0, f64::max)
+}
+
+impl Shape {
+    fn hollow(&mut self, options: &Model) -> Result<()> {
+        if !options.hollow {
+            return Ok(());
+        }
+        ensure!(
+            options.wall_mm >= options.min_wall_mm,
+            "--wall-mm: expected at least the minimum wall of {} mm, found {}",
+            options.min_wall_mm,
+            options.wall_mm
+        );
+        let lumen = self.field.refined(WALL_VOXEL * options.wall_mm)?;
+        self.openings = lumen.border_openings(options.wall_mm, OPENING_VOXELS);
+        let open: Vec<_> = self.openings.iter().map(|opening| (*opening, None)).collect();
+        self.field = lumen.hollowed(options.wall_mm, &open)?;
+        Ok(())
+    }
+
+    /// Gives every wall its minimum; the wall of a hollow model is as thick as asked for by construction.
+    fn thicken(&mut self, options: &Model, watch: &mut Watch) -> Result<()> {
+        let wall_mm = options.min_wall_mm;
+        if wall_mm == 0.0 || options.hollow {
+            return Ok(());
+        }
+        let fine = self.field.refined(WALL_VOXEL * wall_mm)?;
+        let thickened = fine.with_minimum_wall(wall_mm, watch)?;
+        let (solid, closed) = thickened.field.without_cavities(options.fill_cavities_mm3)?;
+        // Those that the voxels of the image did not show: what thickening closed.
+        self.cavities.retain(|cavity| cavity.is_filled);
+        self.cavities.extend(closed);
+        self.field = solid;
+        self.thickened = Some(Thickened { thin_part: thickened.thin_part, places: thickened.places });
+        Ok(())
+    }
+
+    fn stand(&mut self, options: &Model) -> Result<(), PrintingError> {
+        if !options.base && options.text.is_none() {
+            return Ok(());
+        }
+        let [thickness_mm, margin_mm, sink_mm] = BASE_MM;
+        let mut words = options.text.clone().unwrap_or_default();
+        if options.scale != 1.0 {
+            let scale = format!("{} %", options.scale * 100.0);
+            words = if words.is_empty() { scale } else { format!("{words} {scale}") };
+        }
+        let letter_mm = LETTER_MM.max(7.0 * STROKE_VOXELS * coarsest(&self.field));
+        let base = Base { thickness_mm, margin_mm, sink_mm, words, letter_mm, depth_mm: LETTER_DEPTH_MM };
+        let (field, place) = self.field.on_base(&base)?;
+        self.field = field;
+        self.base = Some(place);
+        Ok(())
+    }
+
+    /// Whether anything was added on purpose that the anatomy has not.
+    pub fn is_built_on(&self) -> bool {
+        self.base.is_some() || !self.openings.is_empty()
+    }
+}
