@@ -3,5 +3,4 @@
 mod capture_oracle;
 mod interchange_volumes;
 mod missing_views;
-mod printing_files;
 mod printing_meshes;

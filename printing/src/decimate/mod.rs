@@ -39,8 +39,8 @@ pub struct Decimated {
 
 /// Collapses looked at between two reports of progress.
 const REPORT_EVERY: usize = 4096;
-/// Triangles of a layer, about: so few that what is worked on stays near the processor.
-const LAYER_FACES: usize = 60_000;
+/// Triangles of a layer, about: so many that little of it is border, so few that there is one for every thread.
+const LAYER_FACES: usize = 200_000;
 
 /// Collapses edges until `target_faces` are left, or none can go without leaving `max_error_mm`.
 ///
