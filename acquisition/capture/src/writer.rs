@@ -110,6 +110,7 @@ pub struct RunWriter {
     last_host_ns: u64,
     last_sync_ns: Option<u64>,
     frames: u64,
+    frames_appended: u64,
     gaps: u64,
     events: u64,
     text_sequence: u32,
@@ -180,6 +181,7 @@ impl RunWriter {
             last_host_ns: 0,
             last_sync_ns: None,
             frames: 0,
+            frames_appended: 0,
             gaps: 0,
             events: 0,
             text_sequence: 0,
@@ -304,6 +306,11 @@ impl RunWriter {
         self.storage.reservation
     }
 
+    /// Frames that are in the file, where a crash of the program leaves them; the others wait in the open chunk.
+    pub fn frames_appended(&self) -> u64 {
+        self.frames_appended
+    }
+
     /// Appends the open chunk to the file now, so that a reader of the growing file sees it.
     ///
     /// # Errors
@@ -421,6 +428,7 @@ impl RunWriter {
             return Err(CaptureError::Stopped { path: self.storage.path.clone() });
         }
         self.with_container("writing a chunk", |container| container.flush())?;
+        self.frames_appended = self.frames;
         self.chunk_filled_bytes = 0;
         self.chunk_start_ns = None;
         let since = self.last_sync_ns.map_or(0, |last| self.last_host_ns.saturating_sub(last));

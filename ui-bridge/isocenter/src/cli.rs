@@ -37,6 +37,9 @@ pub enum Command {
     Model(Model),
     /// The daemon: own the devices, show live images, record, spin.
     Serve(Serve),
+    /// One job of the daemon, ordered on standard input.
+    #[command(hide = true)]
+    Worker,
     /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.

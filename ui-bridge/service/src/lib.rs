@@ -43,13 +43,16 @@
 //! ```
 
 mod alarms;
+mod capacity;
 mod clock;
 mod driver;
 mod error;
+mod housekeeping;
 mod jobs;
 mod latency;
 mod ledger;
 mod prerendered;
+mod retention;
 mod runs;
 mod service;
 mod spin;
@@ -59,13 +62,18 @@ mod stream;
 mod tests;
 
 pub use alarms::{Alarm, Alarms, Severity};
+pub use capacity::RecorderCapacity;
 pub use clock::monotonic_now;
 pub use driver::Driver;
 pub use error::ServiceError;
-pub use jobs::{Job, JobRunner, JobState, Jobs, NoJobs, Step};
+pub use jobs::{
+    Job, JobClass, JobFailure, JobKind, JobRunner, JobState, Jobs, NoJobs, Step, Task, WorkerBudget,
+    WorkerRunner, WorkerStep, attend,
+};
 pub use latency::{BOUNDS_MS, Latency, LatencySnapshot};
 pub use ledger::Ledger;
 pub use prerendered::PreRendered;
+pub use retention::Retention;
 pub use runs::{RunInfo, RunState, Runs};
 pub use service::{Service, ServiceSettings, ServiceStatus};
 pub use spin::{SpinPhase, SpinStatus};

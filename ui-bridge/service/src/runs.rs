@@ -3,6 +3,7 @@
 use crate::clock::{utc_stamp, wall_now};
 use crate::error::ServiceError;
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
@@ -57,6 +58,8 @@ pub struct RunInfo {
     pub bytes: u64,
     /// BLAKE3 over numbers and counts of its frames, once finished.
     pub content_hash: String,
+    /// Marked to be kept: never taken away to make room.
+    pub is_kept: bool,
 }
 
 /// The folder of recordings.
@@ -100,6 +103,28 @@ impl Runs {
         })
     }
 
+    /// Marks a recording to be kept, or takes the mark away. The mark is a file beside it, so that it lasts.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unknown`]; a mark that cannot be written.
+    pub fn keep(&self, id: &str, is_kept: bool) -> Result<RunInfo, ServiceError> {
+        let run = self.get(id)?;
+        let mark = keep_mark(&run.path);
+        let marked = if is_kept { std::fs::write(&mark, "") } else { std::fs::remove_file(&mark) };
+        match marked {
+            Err(source) if is_kept || source.kind() != ErrorKind::NotFound => {
+                return Err(ServiceError::Folder { path: mark, doing: "marking a run to be kept", source });
+            }
+            _ => {}
+        }
+        let mut list = self.lock();
+        let known = list.iter_mut().find(|known| known.id == id);
+        Ok(known.map_or(run, |known| {
+            known.is_kept = is_kept;
+            known.clone()
+        }))
+    }
+
     /// Bytes that are free for recordings; none where the system does not tell.
     pub fn free_bytes(&self) -> Option<u64> {
         let room = rustix::fs::statvfs(&self.folder).ok()?;
@@ -126,6 +151,7 @@ impl Runs {
             lost: 0,
             bytes: 0,
             content_hash: String::new(),
+            is_kept: false,
         }
     }
 
@@ -133,9 +159,15 @@ impl Runs {
     pub(crate) fn put(&self, run: RunInfo) {
         let mut list = self.lock();
         match list.iter_mut().find(|known| known.id == run.id) {
-            Some(known) => *known = run,
+            // Whoever writes the run knows nothing of the mark.
+            Some(known) => *known = RunInfo { is_kept: known.is_kept, ..run },
             None => list.push(run),
         }
+    }
+
+    /// Where they lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Forgets a recording that came to nothing.
@@ -146,6 +178,11 @@ impl Runs {
     fn lock(&self) -> MutexGuard<'_, Vec<RunInfo>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The file that says that a recording is to be kept.
+fn keep_mark(run: &Path) -> PathBuf {
+    run.with_extension("keep")
 }
 
 fn found(path: &Path) -> Option<RunInfo> {
@@ -165,5 +202,6 @@ fn found(path: &Path) -> Option<RunInfo> {
         lost: 0,
         bytes: about.len(),
         content_hash: String::new(),
+        is_kept: keep_mark(path).exists(),
     })
 }

@@ -196,7 +196,12 @@ function runRow(run) {
   const cells = [run.id, stateText, new Date(run.started_unix_ns / 1e6).toLocaleString("en-GB"), unread ? "" : run.frames, unread ? "" : run.lost, run.bytes ? `${(run.bytes / 1e6).toFixed(1)} MB` : ""];
   const row = element("tr", "", cells.map((text) => element("td", text)));
   const action = element("td", "");
-  if (run.is_spin && stateText !== "recording") action.append(button("Reconstruct", `/api/runs/${encodeURIComponent(run.id)}/reconstruct`));
+  const path = `/api/runs/${encodeURIComponent(run.id)}`;
+  const keep = button(run.is_kept ? "Kept" : "Keep", `${path}/keep/${run.is_kept ? "no" : "yes"}`);
+  keep.setAttribute("aria-pressed", run.is_kept);
+  keep.title = "A kept run is never taken away to make room";
+  action.append(keep);
+  if (run.is_spin && stateText !== "recording") action.append(button("Reconstruct", `${path}/reconstruct`));
   row.append(action);
   return row;
 }

@@ -137,6 +137,16 @@ pub(crate) async fn reconstruct(
     waiting(move || Ok(json!({ "job": app.service.reconstruct(&run)? }))).await
 }
 
+pub(crate) async fn keep(
+    State(app): State<App>,
+    Path((run, answer)): Path<(String, String)>,
+) -> Result<Json<Value>, Refused> {
+    if !matches!(answer.as_str(), "yes" | "no") {
+        return Err(unknown_action("yes or no", &answer));
+    }
+    waiting(move || Ok(json!(app.service.keep_run(&run, answer == "yes")?))).await
+}
+
 pub(crate) async fn cancel(State(app): State<App>, Path(job): Path<u64>) -> Result<Json<Value>, Refused> {
     app.service.jobs().cancel(job)?;
     Ok(Json(json!({ "job": job })))

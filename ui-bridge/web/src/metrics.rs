@@ -87,6 +87,13 @@ impl Collector for Look {
         let alarms = status.alarms.iter().filter(|alarm| alarm.is_active());
         gauge(&mut encoder, "alarms_active", "Alarms that are active", None, alarms.count() as f64)?;
         gauge(&mut encoder, "uptime", "Since the daemon started", Some(&Unit::Seconds), status.uptime_s)?;
+        let retired = ConstCounter::new(status.runs_retired);
+        let help = "Old recordings taken away to make room";
+        retired.encode(encoder.encode_descriptor("runs_retired", help, None, retired.metric_type())?)?;
+        if let Some(capacity) = status.recorder_capacity {
+            let help = "Raw counts a second that one recorder was measured to hold";
+            gauge(&mut encoder, "recorder_capacity_bytes_per_second", help, None, capacity.raw_bytes_per_s)?;
+        }
         match status.free_bytes {
             Some(free) => {
                 let bytes = Some(&Unit::Bytes);

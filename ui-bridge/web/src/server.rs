@@ -89,6 +89,7 @@ fn routes(app: App) -> Router {
         .route("/api/status", get(api::status))
         .route("/api/runs", get(api::runs))
         .route("/api/runs/{run}/reconstruct", post(api::reconstruct))
+        .route("/api/runs/{run}/keep/{answer}", post(api::keep))
         .route("/api/jobs/{job}/cancel", post(api::cancel))
         .route("/api/streams/{stream}/spin/{action}", post(api::spin))
         .route("/api/streams/{stream}/recording/{action}", post(api::recording))

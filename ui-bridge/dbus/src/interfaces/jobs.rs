@@ -19,7 +19,7 @@ impl Jobs {
     fn list(&self) -> Vec<Row> {
         let row = |job: Job| {
             let result = job.result.map_or_else(String::new, |path| path.display().to_string());
-            let (kind, state) = (job.kind.to_owned(), job.state.name().to_owned());
+            let (kind, state) = (job.kind.name().to_owned(), job.state.name().to_owned());
             (job.id, kind, job.run, state, job.done, job.all, result, job.error.unwrap_or_default())
         };
         self.service.jobs().list().into_iter().map(row).collect()

@@ -32,6 +32,12 @@ impl Runs {
         waiting(move || service.reconstruct(&run)).await
     }
 
+    /// Marks a recording to be kept, or takes the mark away: what is kept never goes to make room.
+    async fn keep(&self, run: String, is_kept: bool) -> Result<(), CallError> {
+        let service = self.service.clone();
+        waiting(move || service.keep_run(&run, is_kept).map(drop)).await
+    }
+
     /// How many there are.
     #[zbus(property)]
     fn count(&self) -> u32 {

@@ -9,6 +9,7 @@ mod replay;
 mod segment;
 mod serve;
 mod simulate;
+mod worker;
 
 use crate::cli::{Arguments, Command};
 use crate::console::{Console, Outcome};
@@ -25,6 +26,7 @@ pub fn run(command: Command, console: &Console) -> Result<Outcome> {
         Command::Segment(options) => segment::run(&options, console),
         Command::Model(options) => model::run(&options, console),
         Command::Serve(options) => serve::run(&options, console),
+        Command::Worker => worker::run(),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Completions { shell } => {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use config::Config;
 use dbus::DbusSettings;
 use serde_json::{Value, json};
-use service::{Service, ServiceSettings};
+use service::Service;
 use std::sync::Arc;
 use std::time::Duration;
 use supervisor::Supervisor;
@@ -32,9 +32,8 @@ pub fn run(options: &Serve, console: &Console) -> Result<Outcome> {
         return Ok(Outcome::success(json!({ "config": options.config, "sound": true }), text));
     }
     let drivers = devices::drivers(&config, console)?;
-    let folder = config.service.folder.join("runs");
-    let runner = jobs::Reconstructor::new(&config)?;
-    let service = Arc::new(Service::start(&ServiceSettings { folder }, drivers, runner)?);
+    let runner = jobs::runner(&config)?;
+    let service = Arc::new(Service::start(&config.service.settings(), drivers, runner)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .thread_name("network")

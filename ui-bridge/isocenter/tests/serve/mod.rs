@@ -3,6 +3,7 @@
 mod clients;
 mod configurations;
 mod lifecycle;
+mod workers;
 
 use crate::program::{Ran, command};
 use std::io::{BufRead, BufReader, Read};
@@ -88,13 +89,30 @@ fn configuration(folder: &Path, rest: &str) -> PathBuf {
 
 /// GET of a path below `url`: the body.
 fn get(url: &str, path: &str) -> String {
+    ask(url, "GET", path).1
+}
+
+/// POST to a path below `url`, which must be granted: the body.
+fn post(url: &str, path: &str) -> String {
+    let (head, body) = ask(url, "POST", path);
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head} {body}");
+    body
+}
+
+/// Head and body of the answer.
+fn ask(url: &str, verb: &str, path: &str) -> (String, String) {
     use std::io::Write;
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let mut socket = std::net::TcpStream::connect(host).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        socket,
+        "{verb} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut reply = String::new();
     socket.read_to_string(&mut reply).unwrap();
-    reply.split_once("\r\n\r\n").unwrap().1.to_owned()
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
 }
 
 /// The status of the first stream, once it is as wished.

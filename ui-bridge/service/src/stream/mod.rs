@@ -7,13 +7,13 @@
 
 mod device;
 mod live;
+mod open_run;
 mod priority;
 mod recorder;
 mod shared;
 mod spin_control;
 
 pub use priority::prefer_this_thread;
-pub(crate) use priority::yield_to_others;
 pub(crate) use shared::Shared;
 pub use shared::{DeviceState, LiveState, RecordingState, StreamShape, StreamStatus};
 
@@ -57,6 +57,8 @@ pub struct StreamSettings {
     pub live_slots: usize,
     /// When the stream is recorded.
     pub record: RecordPolicy,
+    /// A recording goes on in a new file after so long, so that no file is without an end and old ones can go.
+    pub file_lasts: Duration,
     /// Stages of the live image.
     pub stages: LiveStages,
     /// Whether device and live threads ask the system for real-time priority.
@@ -71,6 +73,7 @@ impl Default for StreamSettings {
             ring_slots: 64,
             live_slots: 16,
             record: RecordPolicy::default(),
+            file_lasts: Duration::from_secs(3600),
             stages: LiveStages::ALL,
             real_time: false,
             open_again_after: Duration::from_millis(500),
@@ -135,6 +138,11 @@ impl Stream {
     /// hands its live images on.
     pub fn prefer_this_thread(&self) {
         priority::ask_for_real_time(&self.shared, priority::HAND_ON);
+    }
+
+    /// What its threads share.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
     }
 
     /// How it is now.

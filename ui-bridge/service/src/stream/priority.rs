@@ -1,4 +1,4 @@
-//! Who goes first: live before all else, jobs last.
+//! Who goes first: live before all else. Jobs are processes that give way by themselves.
 
 use super::lock;
 use super::shared::Shared;
@@ -13,8 +13,6 @@ pub(crate) const DEVICE: u8 = 20;
 pub(crate) const LIVE: u8 = 10;
 /// Of threads that hand live images on.
 pub(crate) const HAND_ON: u8 = 5;
-/// How much a job gives way.
-const NICE: i32 = 10;
 /// How much threads that answer clients are preferred to the rest of the machine.
 const PREFERRED: i32 = -10;
 
@@ -41,12 +39,5 @@ pub(crate) fn ask_for_real_time(shared: &Shared, priority: u8) {
 pub fn prefer_this_thread() {
     if let Err(error) = rustix::process::nice(PREFERRED) {
         tracing::debug!(%error, "a thread that answers clients runs at the same priority as everything else");
-    }
-}
-
-/// For jobs and the threads that they start.
-pub(crate) fn yield_to_others() {
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "jobs run at the same priority as everything else");
     }
 }

@@ -5,16 +5,16 @@
 
 use super::RecordPolicy;
 use super::lock;
+use super::open_run::OpenRun;
 use super::shared::{RecordingState, Shared};
 use crate::alarms::Severity;
 use crate::clock::monotonic_now;
 use crate::error::ServiceError;
+use crate::jobs::JobClass;
 use crate::ledger::count;
 use crate::runs::{RunInfo, RunState};
 use crate::spin::SpinPhase;
-use acquisition::{
-    Arrival, Delivery, LosslessReader, LosslessReceiver, SequenceLedger, Spin, SpinState, Transition,
-};
+use acquisition::{Delivery, LosslessReader, LosslessReceiver, Spin, SpinState, Transition};
 use capture::{CaptureError, RunOutcome, RunWriter, WriterOptions};
 use carm::{FrameHeader, Pedal, RunDescription};
 use std::sync::Arc;
@@ -27,6 +27,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(20);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Without a frame for so long, a spin that has covered its arc is over.
 const SPIN_OVER: Duration = Duration::from_millis(500);
+/// After so many frames without another overrun it counts as over.
+const CALM_FRAMES: u64 = 300;
+/// Frames that wait in memory for so long while none follows are written.
+const IDLE: Duration = Duration::from_millis(300);
 /// The list of runs learns of progress every so many frames.
 const TELL_FRAMES: u64 = 32;
 
@@ -47,15 +51,8 @@ pub(crate) struct ArmedSpin {
     pub(crate) makes_volume: bool,
 }
 
-/// A run that is being written.
-struct Open {
-    writer: RunWriter,
-    info: RunInfo,
-    ledger: SequenceLedger,
-}
-
 struct SpinRun {
-    open: Open,
+    open: OpenRun,
     spin: Spin,
     makes_volume: bool,
     last_frame: Instant,
@@ -69,10 +66,15 @@ pub(crate) struct Recorder {
     counts: Vec<u16>,
     /// Whether the stream is to be recorded.
     wanted: bool,
-    run: Option<Open>,
+    run: Option<OpenRun>,
     spin: Option<SpinRun>,
     try_again: Option<Instant>,
+    /// The first frame since the last run that should have been recorded and is not, and why.
+    unwritten: Option<(u64, String)>,
     was_overtaken: bool,
+    /// Frames recorded since the recorder was overtaken.
+    since_overtaken: u64,
+    last_sequence: u64,
     /// Times that the device had been opened when the last frame came.
     opened: u64,
 }
@@ -94,7 +96,10 @@ impl Recorder {
             run: None,
             spin: None,
             try_again: None,
+            unwritten: None,
             was_overtaken: false,
+            since_overtaken: 0,
+            last_sequence: 0,
             opened: 1,
         }
     }
@@ -119,6 +124,7 @@ impl Recorder {
         if self.spin.is_some() {
             self.finish_spin();
         }
+        self.tell_rest();
         if let Some(open) = self.run.take() {
             let _ = self.close(open, RunOutcome::Complete);
         }
@@ -145,6 +151,7 @@ impl Recorder {
     }
 
     fn stop(&mut self) -> Result<RunInfo, ServiceError> {
+        self.tell_rest();
         self.wanted = false;
         self.try_again = None;
         *lock(&self.shared.recording) = RecordingState::Off;
@@ -154,19 +161,41 @@ impl Recorder {
         }
     }
 
+    /// Frames that could not be recorded until the end get a file that says so, if there is room for one by now.
+    fn tell_rest(&mut self) {
+        let Some((first, why)) = self.unwritten.take() else { return };
+        if let Err(error) = self.open() {
+            let text = format!("frames from {first} on stand in no file: {why}; {error}");
+            self.shared.alarms.raise(&self.shared.name, "recorder", Severity::Fault, text);
+            return;
+        }
+        let Some(open) = &mut self.run else { return };
+        if let Err(error) = open.tell_unwritten(first, self.last_sequence + 1, &why) {
+            self.failed(first, &error.to_string());
+        }
+    }
+
     fn open(&mut self) -> Result<(), ServiceError> {
         let info = self.shared.runs.name_new(&self.shared.name, false);
         let description = RunDescription { run_id: info.id.clone(), ..self.description.clone() };
-        let writer = RunWriter::create(&info.path, &description, WriterOptions::default())?;
+        let created = RunWriter::create(&info.path, &description, WriterOptions::default());
+        let writer = created.inspect_err(|error| {
+            if !matches!(error, CaptureError::AlreadyExists { .. }) {
+                // Nothing was recorded into it: it would only mislead. It may not even be there.
+                let _ = std::fs::remove_file(&info.path);
+            }
+        })?;
         self.shared.runs.put(info.clone());
         *lock(&self.shared.recording) = RecordingState::On { run: info.id.clone() };
         self.shared.alarms.clear(&self.shared.name, "recorder");
-        self.run = Some(Open { writer, info, ledger: SequenceLedger::new() });
+        self.run = Some(OpenRun::new(writer, info));
         Ok(())
     }
 
-    fn close(&mut self, open: Open, outcome: RunOutcome) -> Result<RunInfo, ServiceError> {
-        let Open { writer, mut info, .. } = open;
+    fn close(&mut self, mut open: OpenRun, outcome: RunOutcome) -> Result<RunInfo, ServiceError> {
+        let counters = &self.shared.counters;
+        count(&counters.recorded, open.settle());
+        let OpenRun { writer, mut info, pending, .. } = open;
         info.state = match &outcome {
             RunOutcome::Complete => RunState::Complete,
             RunOutcome::Aborted => RunState::Aborted,
@@ -174,11 +203,14 @@ impl Recorder {
         };
         match writer.finish(outcome) {
             Ok(summary) => {
+                count(&counters.recorded, pending.len() as u64);
                 (info.bytes, info.content_hash) = (summary.file_bytes, summary.content_hash);
                 self.shared.runs.put(info.clone());
                 Ok(info)
             }
             Err(error) => {
+                count(&counters.record_lost, pending.len() as u64);
+                info.frames -= pending.len() as u64;
                 info.state = RunState::Faulted(error.to_string());
                 self.shared.runs.put(info);
                 self.shared.alarms.raise(&self.shared.name, "recorder", Severity::Fault, error.to_string());
@@ -188,6 +220,7 @@ impl Recorder {
     }
 
     fn take(&mut self, header: &FrameHeader) {
+        self.last_sequence = header.sequence;
         if self.spin.is_some() && self.spin_takes(header) {
             return;
         }
@@ -196,39 +229,57 @@ impl Recorder {
             self.was_overtaken = false;
             return;
         }
+        let sequence = header.sequence;
+        if let Some(open) = self.run.take_if(|open| open.begun.elapsed() > self.shared.settings.file_lasts) {
+            // A failure is told by an alarm; the next file is opened below either way.
+            let _ = self.close(open, RunOutcome::Complete);
+        }
         if self.run.is_none()
             && self.try_again.is_none_or(|again| Instant::now() >= again)
             && let Err(error) = self.open()
         {
-            self.failed(&error.to_string());
+            self.failed(sequence, &error.to_string());
         }
         let Some(open) = &mut self.run else {
             count(&self.shared.counters.record_lost, 1);
             return;
         };
+        let since = self.unwritten.take();
+        let told = since.as_ref().map_or(Ok(()), |(first, why)| open.tell_unwritten(*first, sequence, why));
         // How many frames the device made while it was away nobody knows; that it was away stands in the run.
         let opened = self.shared.counters.opened.load(Ordering::Acquire);
         let was_away = std::mem::replace(&mut self.opened, opened) != opened;
-        let told = if was_away { open.tell_return(header) } else { Ok(()) };
+        let told = told.and_then(|()| if was_away { open.tell_return(header) } else { Ok(()) });
         let overtaken = std::mem::take(&mut self.was_overtaken);
         match told.and_then(|()| open.write(header, &self.counts, overtaken)) {
-            Ok(()) => {
-                self.note_recorded(header);
+            Ok(recorded) => {
+                self.note_recorded(header, recorded);
                 self.tell_progress();
             }
             Err(error) => {
                 count(&self.shared.counters.record_lost, 1);
-                self.failed(&error.to_string());
+                self.failed(sequence, &error.to_string());
+                if let (Some((first, _)), Some((before, _))) = (&mut self.unwritten, since) {
+                    *first = before.min(*first);
+                }
             }
         }
     }
 
-    /// A run that cannot go on: its file stays as far as it came, and another is tried later.
-    fn failed(&mut self, reason: &str) {
-        if let Some(Open { mut info, .. }) = self.run.take() {
+    /// A run that cannot go on: its file stays as far as it came, and another is tried later, which tells what is
+    /// missing in between.
+    fn failed(&mut self, sequence: u64, reason: &str) {
+        let mut first = sequence;
+        if let Some(mut open) = self.run.take() {
+            count(&self.shared.counters.recorded, open.settle());
+            count(&self.shared.counters.record_lost, open.pending.len() as u64);
+            first = open.pending.front().copied().unwrap_or(sequence);
+            let OpenRun { mut info, pending, .. } = open;
+            info.frames -= pending.len() as u64;
             info.state = RunState::Faulted(reason.into());
             self.shared.runs.put(info);
         }
+        self.unwritten.get_or_insert((first, reason.into()));
         *lock(&self.shared.recording) = RecordingState::Failed { reason: reason.into() };
         self.shared.alarms.raise(&self.shared.name, "recorder", Severity::Fault, reason);
         self.try_again = Some(Instant::now() + TRY_AGAIN);
@@ -242,15 +293,20 @@ impl Recorder {
             return;
         }
         count(&self.shared.counters.record_lost, frames);
-        self.was_overtaken = true;
+        (self.was_overtaken, self.since_overtaken) = (true, 0);
         let text = format!("the device overtook the recorder by {frames} frames; the run has a gap");
         self.shared.alarms.raise(&self.shared.name, "overrun", Severity::Fault, text);
     }
 
-    fn note_recorded(&self, header: &FrameHeader) {
-        count(&self.shared.counters.recorded, 1);
+    /// Takes note of a frame handed to the writer, and of how many reached the file with it.
+    fn note_recorded(&mut self, header: &FrameHeader, recorded: u64) {
+        count(&self.shared.counters.recorded, recorded);
         let took_ns = monotonic_now().0.saturating_sub(header.stamps.host.0);
         self.shared.record_latency.add(Duration::from_nanos(took_ns));
+        self.since_overtaken += 1;
+        if self.since_overtaken == CALM_FRAMES {
+            self.shared.alarms.clear(&self.shared.name, "overrun");
+        }
     }
 
     fn tell_progress(&mut self) {
@@ -266,7 +322,7 @@ impl Recorder {
 
     fn arm(&mut self, armed: ArmedSpin) -> Result<(), ServiceError> {
         let ArmedSpin { spin, armed, writer, info, makes_volume } = armed;
-        let mut open = Open { writer, info, ledger: SequenceLedger::new() };
+        let mut open = OpenRun::new(writer, info);
         open.tell(armed)?;
         self.shared.runs.put(open.info.clone());
         let run = SpinRun { open, spin, makes_volume, last_frame: Instant::now() };
@@ -311,10 +367,11 @@ impl Recorder {
         }
         let overtaken = std::mem::take(&mut self.was_overtaken);
         let written = run.open.write(header, &self.counts, overtaken);
-        let written = written.and_then(|()| turned.map_or(Ok(()), |turned| run.open.tell(turned)));
+        let written = written
+            .and_then(|recorded| turned.map_or(Ok(()), |turned| run.open.tell(turned)).map(|()| recorded));
         run.last_frame = Instant::now();
         match written {
-            Ok(()) => self.note_recorded(header),
+            Ok(recorded) => self.note_recorded(header, recorded),
             Err(error) => {
                 count(&self.shared.counters.record_lost, 1);
                 // An armed or rotating spin can always fail.
@@ -326,6 +383,18 @@ impl Recorder {
     }
 
     fn look_at_the_clock(&mut self) {
+        if let Some(open) = &mut self.run
+            && !open.pending.is_empty()
+            && open.last_write.elapsed() > IDLE
+        {
+            match open.flush() {
+                Ok(recorded) => count(&self.shared.counters.recorded, recorded),
+                Err(error) => {
+                    let first = open.pending.front().copied().unwrap_or_default();
+                    self.failed(first, &error.to_string());
+                }
+            }
+        }
         let Some(run) = &mut self.spin else { return };
         let silent = run.spin.tick(monotonic_now());
         if silent.is_some_and(|silent| run.open.tell(silent).is_err())
@@ -354,7 +423,7 @@ impl Recorder {
         match closed {
             Ok(info) if is_complete && run.makes_volume => {
                 drop(status);
-                if let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path) {
+                if let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path, JobClass::Spin) {
                     let text = error.to_string();
                     self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, text);
                 }
@@ -369,27 +438,5 @@ impl SpinRun {
     /// Whether nothing more belongs to it.
     fn is_over(&self) -> bool {
         !matches!(self.spin.state(), SpinState::Armed { .. } | SpinState::Rotating(_))
-    }
-}
-
-impl Open {
-    fn write(&mut self, header: &FrameHeader, counts: &[u16], overtaken: bool) -> Result<(), CaptureError> {
-        if let Arrival::AfterGap { first_sequence, count } = self.ledger.observe(header.sequence) {
-            let reason =
-                if overtaken { "the device overtook the recorder" } else { "never arrived from the device" };
-            self.writer.write_gap(first_sequence, count, reason)?;
-        }
-        self.writer.write_frame(header, counts)?;
-        (self.info.frames, self.info.lost) = (self.info.frames + 1, self.ledger.lost());
-        Ok(())
-    }
-
-    fn tell_return(&mut self, header: &FrameHeader) -> Result<(), CaptureError> {
-        self.writer.write_event("device", "opened again", header.stamps.host)
-    }
-
-    /// A change of the spin's state becomes an event of the recording.
-    fn tell(&mut self, Transition { from, to, at }: Transition) -> Result<(), CaptureError> {
-        self.writer.write_event("spin", &format!("{from} -> {to}"), at)
     }
 }

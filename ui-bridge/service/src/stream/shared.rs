@@ -257,6 +257,17 @@ impl Shared {
         if device == DeviceState::Streaming && !is_overdue { LiveState::Live } else { LiveState::Stalled }
     }
 
+    /// Size and pace; none before the first frame.
+    pub(crate) fn shape(&self) -> Option<StreamShape> {
+        let description = &self.rings.get()?.description;
+        Some(StreamShape {
+            nu: description.detector.nu,
+            nv: description.detector.nv,
+            bits_stored: description.bits_stored,
+            frame_rate_hz: description.frame_rate_hz,
+        })
+    }
+
     pub(crate) fn status(&self, can_spin: bool) -> StreamStatus {
         let rings = self.rings.get();
         let identity = rings.map(|rings| rings.description.device.clone()).unwrap_or_default();
@@ -279,12 +290,7 @@ impl Shared {
             latency_p50_ms: latency.quantile_ms(0.5),
             latency_p99_ms: latency.quantile_ms(0.99),
             ledger: self.counters.snapshot(),
-            shape: rings.map(|rings| StreamShape {
-                nu: rings.description.detector.nu,
-                nv: rings.description.detector.nv,
-                bits_stored: rings.description.bits_stored,
-                frame_rate_hz: rings.description.frame_rate_hz,
-            }),
+            shape: self.shape(),
             stages: self.stages.load(Ordering::Acquire),
             recording: lock(&self.recording).clone(),
             can_spin,

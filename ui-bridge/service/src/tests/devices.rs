@@ -3,7 +3,7 @@
 use crate::{Driver, PreRendered, monotonic_now};
 use carm::{
     BeamModel, CarmAngles, CarmDistances, DetectorGrid, DeviceError, DeviceIdentity, Exposure, FrameHeader,
-    FrameSource, GantryPose, PatientSetup, Pedal, PlannedView, RunDescription, SourceEvent,
+    FrameSource, GantryPose, PatientSetup, Pedal, PlannedView, RunDescription, SourceEvent, WallTime,
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -57,6 +57,8 @@ pub(super) enum Act {
     Forever,
     /// Fails.
     Fail,
+    /// Sets the wall clock so many ns ahead.
+    WallClock(u64),
     /// Blocks without a word until the test's clock says so.
     Block(Duration),
 }
@@ -86,7 +88,7 @@ impl Driver for Panel {
     fn open(&self) -> Result<Box<dyn FrameSource>, DeviceError> {
         let opening = self.opened.fetch_add(1, Ordering::Relaxed) as usize;
         let acts = self.openings[opening.min(self.openings.len() - 1)].clone();
-        Ok(Box::new(Acting { description: description(), acts, next: 0 }))
+        Ok(Box::new(Acting { description: description(), acts, next: 0, wall_ahead_ns: 0 }))
     }
 
     fn can_spin(&self) -> bool {
@@ -120,6 +122,7 @@ struct Acting {
     description: RunDescription,
     acts: Vec<Act>,
     next: u64,
+    wall_ahead_ns: u64,
 }
 
 impl FrameSource for Acting {
@@ -138,6 +141,10 @@ impl FrameSource for Acting {
                         device: "panel".into(),
                         last_sequence: self.next,
                     });
+                }
+                Some(Act::WallClock(ahead_ns)) => {
+                    self.wall_ahead_ns = *ahead_ns;
+                    self.acts.remove(0);
                 }
                 Some(Act::Block(long)) => {
                     std::thread::sleep(*long);
@@ -163,6 +170,7 @@ impl FrameSource for Acting {
         slot.copy_from_slice(&counts(sequence));
         let mut header = FrameHeader { is_xray_on, ..header(sequence) };
         header.stamps.host = monotonic_now();
+        header.stamps.wall = WallTime(header.stamps.host.0 + self.wall_ahead_ns);
         Ok(SourceEvent::Frame(header))
     }
 }

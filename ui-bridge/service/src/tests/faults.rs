@@ -96,7 +96,7 @@ fn live_ring_carries_images_with_their_window_stages_and_time() {
 #[test]
 fn service_without_devices_or_with_two_of_one_name_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = ServiceSettings { folder: folder.path().to_path_buf() };
+    let settings = ServiceSettings { folder: folder.path().to_path_buf(), ..ServiceSettings::default() };
     assert!(matches!(Service::start(&settings, vec![], NoJobs), Err(ServiceError::Devices { .. })));
     let panel = || -> (Box<dyn crate::Driver>, _) {
         (Box::new(Panel::new(vec![vec![Act::Forever]])), StreamSettings::default())

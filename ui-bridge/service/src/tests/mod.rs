@@ -4,6 +4,7 @@ mod devices;
 mod faults;
 mod recordings;
 mod spins;
+mod workers;
 
 use crate::{NoJobs, Service, ServiceSettings, StreamSettings, StreamStatus};
 use devices::Panel;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// A service of one panel.
 fn service(folder: &Path, panel: Panel, settings: StreamSettings) -> Service {
-    let at = ServiceSettings { folder: folder.to_path_buf() };
+    let at = ServiceSettings { folder: folder.to_path_buf(), ..ServiceSettings::default() };
     Service::start(&at, vec![(Box::new(panel), settings)], NoJobs).unwrap()
 }
 

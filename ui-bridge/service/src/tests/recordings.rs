@@ -4,6 +4,9 @@ use super::devices::{Act, Panel, counts};
 use super::{service, wait_for};
 use crate::{RecordPolicy, RecordingState, RunState, ServiceError, StreamSettings};
 use capture::{RunOutcome, RunReader};
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
 
 #[test]
 fn always_recorded_stream_holds_every_frame_and_a_gap_for_each_that_never_came() {
@@ -40,10 +43,11 @@ fn recording_starts_and_stops_when_asked_one_file_each() {
     let service = service(folder.path(), Panel::new(vec![vec![Act::Forever]]), StreamSettings::default());
     let stream = service.stream("panel").unwrap();
     wait_for(&service, "unrecorded frames", |status| status.ledger.unrecorded > 5);
-    for round in 1..=2 {
+    for _ in 0..2 {
+        let before = service.streams()[0].status().ledger.recorded;
         let run = stream.start_recording().unwrap();
         assert!(matches!(stream.start_recording(), Err(ServiceError::NotNow { .. })));
-        let status = wait_for(&service, "recorded frames", |status| status.ledger.recorded > 10 * round);
+        let status = wait_for(&service, "recorded frames", |status| status.ledger.recorded > before + 5);
         assert_eq!(status.recording, RecordingState::On { run: run.id.clone() });
         let done = stream.stop_recording().unwrap();
         assert_eq!((&done.id, &done.state), (&run.id, &RunState::Complete));
@@ -73,6 +77,142 @@ fn recording_that_cannot_be_is_told_and_the_live_image_goes_on() {
     assert!(matches!(error, ServiceError::Capture(_)), "{error}");
     let before = service.streams()[0].status().ledger;
     wait_for(&service, "further images", |status| status.ledger.shown > before.shown + 5);
+}
+
+#[test]
+fn recording_goes_on_in_the_next_file_without_a_frame_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let file_lasts = Duration::from_millis(300);
+    let settings = StreamSettings { record: RecordPolicy::Always, file_lasts, ..StreamSettings::default() };
+    let service = service(folder.path(), Panel::new(vec![vec![Act::Forever]]), settings);
+    wait_for(&service, "a second's frames", |status| status.ledger.received > 110);
+    service.stop();
+    let runs = service.runs();
+    assert!(runs.len() >= 3 && runs.iter().all(|run| run.state == RunState::Complete), "{runs:?}");
+    let numbers: Vec<u64> = runs.iter().flat_map(|run| numbers(&run.path)).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert_eq!(numbers.len() as u64, service.streams()[0].status().ledger.recorded);
+}
+
+fn numbers(path: &std::path::Path) -> Vec<u64> {
+    RunReader::open(path).unwrap().headers().iter().map(|header| header.sequence).collect()
+}
+
+/// A folder that is full, as `statvfs` and `write` tell it: a small file system of its own. Not without root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(kib: u32) -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let size = format!("size={kib}k");
+        let made =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(disk.0.path()).output();
+        made.is_ok_and(|made| made.status.success()).then_some(disk)
+    }
+
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        let done = Command::new("mount").args(["-o", &option]).arg(self.0.path()).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // A mount that stays is of no harm but to the next look at the machine.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+/// What the files of a stream say of each number: a frame, a gap, or nothing.
+fn account(service: &crate::Service) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    let (mut frames, mut gaps) = (BTreeSet::new(), BTreeSet::new());
+    for run in service.runs() {
+        let Ok(reader) = RunReader::open(&run.path) else { continue };
+        frames.extend(reader.headers().iter().map(|header| header.sequence));
+        gaps.extend(reader.gaps().iter().flat_map(|gap| gap.first_sequence..gap.first_sequence + gap.count));
+    }
+    (frames, gaps)
+}
+
+#[test]
+fn disk_that_fills_is_told_and_its_frames_stand_as_a_gap_in_the_next_file() {
+    let Some(disk) = SmallDisk::mount(400) else {
+        println!("not run: a small file system needs root");
+        return;
+    };
+    let settings = StreamSettings { record: RecordPolicy::Always, ..StreamSettings::default() };
+    let service = service(disk.0.path(), Panel::new(vec![vec![Act::Forever]]), settings);
+    let full = wait_for(
+        &service,
+        "a full disk",
+        |status| matches!(&status.recording, RecordingState::Failed { reason } if reason.contains("no space left")),
+    );
+    assert!(service.alarms().list().iter().any(|alarm| alarm.kind == "recorder" && alarm.is_active()));
+    wait_for(&service, "further images", |status| status.ledger.shown > full.ledger.shown + 20);
+    disk.remount("size=40m");
+    wait_for(&service, "a recording again", |status| matches!(status.recording, RecordingState::On { .. }));
+    let back = service.streams()[0].status().ledger.recorded;
+    wait_for(&service, "recorded frames", |status| status.ledger.recorded > back + 50);
+    service.stop();
+    let ledger = service.streams()[0].status().ledger;
+    assert!(ledger.record_lost > 0 && ledger.unrecorded == 0, "{ledger:?}");
+    assert_eq!(ledger.received, ledger.recorded + ledger.record_lost);
+    let (frames, gaps) = account(&service);
+    let all: BTreeSet<u64> = frames.union(&gaps).copied().collect();
+    assert_eq!(all.len() as u64, ledger.received, "each number is a frame or in a gap");
+    assert!(frames.len() as u64 >= ledger.recorded, "what counts as recorded is there");
+    assert!(service.alarms().list().iter().all(|alarm| alarm.kind != "recorder" || !alarm.is_active()));
+    let empty = std::fs::read_dir(disk.0.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().metadata().unwrap().len() == 0);
+    assert_eq!(empty.count(), 0, "no empty files");
+}
+
+#[test]
+fn disk_that_becomes_read_only_is_told_and_recording_goes_on_when_it_is_not() {
+    let Some(disk) = SmallDisk::mount(40_000) else {
+        println!("not run: a small file system needs root");
+        return;
+    };
+    let settings = StreamSettings { record: RecordPolicy::Always, ..StreamSettings::default() };
+    // No file stays open for writing while the disk is remounted.
+    let service = service(disk.0.path(), Panel::new(vec![vec![Act::Forever]]), settings);
+    wait_for(&service, "recorded frames", |status| status.ledger.recorded > 5);
+    service.streams()[0].stop_recording().unwrap();
+    disk.remount("ro");
+    let refused = service.streams()[0].start_recording().unwrap_err();
+    assert!(refused.to_string().contains("creating the file"), "{refused}");
+    disk.remount("rw");
+    service.streams()[0].start_recording().unwrap();
+    let before = service.streams()[0].status().ledger.recorded;
+    wait_for(&service, "recorded frames", |status| status.ledger.recorded > before + 10);
+}
+
+#[test]
+fn wall_clock_that_is_set_stands_in_the_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let hour = 3_600_000_000_000;
+    let panel = Panel::new(vec![vec![
+        Act::WallClock(hour),
+        Act::Frames((0..5).collect()),
+        Act::WallClock(0),
+        Act::Frames((5..10).collect()),
+        Act::Dark(u64::MAX),
+    ]]);
+    let settings = StreamSettings { record: RecordPolicy::Always, ..StreamSettings::default() };
+    let service = service(folder.path(), panel, settings);
+    wait_for(&service, "dark frames after the others", |status| status.ledger.held > 3);
+    service.stop();
+    let reader = RunReader::open(&service.runs()[0].path).unwrap();
+    let told: Vec<&str> = reader.events().iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(told, ["clock"]);
+    let text = &reader.events()[0].text;
+    assert!(
+        text.starts_with("the wall clock stepped by -3600.0")
+            || text.starts_with("the wall clock stepped by -3599.9"),
+        "{text}"
+    );
 }
 
 #[test]

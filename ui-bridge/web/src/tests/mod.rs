@@ -71,7 +71,7 @@ struct Rig {
 impl Rig {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = ServiceSettings { folder: folder.path().to_path_buf() };
+        let settings = ServiceSettings { folder: folder.path().to_path_buf(), ..ServiceSettings::default() };
         let panel: Box<dyn Driver> = Box::new(Panel);
         let service = Service::start(&settings, vec![(panel, StreamSettings::default())], NoJobs).unwrap();
         let service = Arc::new(service);
@@ -196,6 +196,11 @@ fn recording_stages_and_jobs_are_asked_for_over_http() {
     assert_eq!(rig.ask("POST /api/streams/panel/recording/stop", &[], "").0, 200);
     let (_, runs) = rig.ask("GET /api/runs", &[], "");
     assert!(runs.contains("\"state\":\"complete\""), "{runs}");
+    let (_, runs) = rig.ask("GET /api/runs", &[], "");
+    let id = runs.split("\"id\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let (status, body) = rig.ask(&format!("POST /api/runs/{id}/keep/yes"), &[], "");
+    assert!(status == 200 && body.contains("\"is_kept\":true"), "{body}");
+    assert_eq!(rig.ask(&format!("POST /api/runs/{id}/keep/perhaps"), &[], "").0, 404);
     let json = [("Content-Type", "application/json")];
     let off = r#"{"automatic_window":false}"#;
     assert_eq!(rig.ask("POST /api/streams/panel/stages", &json, off), (200, r#"{"stages":3}"#.into()));

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use carm::Exposure;
 use dbus::Bus;
 use serde::Deserialize;
-use service::RecordPolicy;
+use service::{RecordPolicy, Retention, ServiceSettings};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,10 +25,39 @@ pub struct Config {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServicePart {
     /// Recordings go to `runs` in it, volumes to `volumes`.
     pub folder: PathBuf,
+    /// An alarm is raised when less of the disk is free.
+    #[serde(default = "low_disk_mib")]
+    pub low_disk_mib: u64,
+    /// Measure at the start what the recorder can hold.
+    #[serde(default = "yes")]
+    pub measure_recorder: bool,
+    #[serde(default)]
+    pub retention: RetentionPart,
+}
+
+fn low_disk_mib() -> u64 {
+    4096
+}
+
+/// The oldest recordings go, but none that is marked to be kept.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RetentionPart {
+    /// All recordings together take at most so much.
+    pub most_mib: Option<u64>,
+    /// So much of the disk stays free.
+    pub free_mib: Option<u64>,
+}
+
+impl From<RetentionPart> for Retention {
+    fn from(part: RetentionPart) -> Self {
+        let bytes = |mib: Option<u64>| mib.map(|mib| mib.saturating_mul(1 << 20));
+        Self { most_bytes: bytes(part.most_mib), free_bytes: bytes(part.free_mib) }
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -66,11 +95,22 @@ pub struct WebPart {
     pub listen: Option<SocketAddr>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What the worker process of a job may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct JobsPart {
-    /// Worker threads; by default one a core.
+    /// Threads; by default one a core.
     pub threads: Option<usize>,
+    /// Memory of its own; by default not limited.
+    pub memory_mib: Option<u64>,
+    /// A worker that says nothing for so long is ended.
+    pub silence_s: f64,
+}
+
+impl Default for JobsPart {
+    fn default() -> Self {
+        Self { threads: None, memory_mib: None, silence_s: 5.0 }
+    }
 }
 
 /// One device: a name, how it is treated, and exactly one of the three kinds.
@@ -80,6 +120,9 @@ pub struct DevicePart {
     pub name: String,
     #[serde(default)]
     pub record: RecordChoice,
+    /// A recording goes on in a new file after so long.
+    #[serde(default = "file_lasts_s")]
+    pub file_lasts_s: f64,
     /// Frames that the recorder may fall behind.
     #[serde(default = "ring_frames")]
     pub ring_frames: usize,
@@ -89,6 +132,10 @@ pub struct DevicePart {
     pub camera: Option<CameraPart>,
     pub recording: Option<RecordingPart>,
     pub virtual_carm: Option<VirtualPart>,
+}
+
+fn file_lasts_s() -> f64 {
+    3600.0
 }
 
 fn ring_frames() -> usize {
@@ -217,6 +264,19 @@ fn seed() -> u64 {
     1
 }
 
+impl ServicePart {
+    /// What the service is told.
+    pub fn settings(&self) -> ServiceSettings {
+        ServiceSettings {
+            folder: self.folder.join("runs"),
+            retention: self.retention.into(),
+            low_disk_bytes: self.low_disk_mib.saturating_mul(1 << 20),
+            measures_recorder: self.measure_recorder,
+            ..ServiceSettings::default()
+        }
+    }
+}
+
 impl Config {
     /// Reads a configuration and checks what can be checked without its devices.
     pub fn read(path: &Path) -> Result<Self> {
@@ -239,6 +299,10 @@ impl Config {
         }
         let threads = self.jobs.threads.unwrap_or(1);
         ensure!((1..=1024).contains(&threads), "jobs.threads: expected 1 to 1024, found {threads}");
+        let memory = self.jobs.memory_mib.unwrap_or(64);
+        ensure!((64..=1 << 24).contains(&memory), "jobs.memory-mib: expected 64 to 16777216, found {memory}");
+        let silence = self.jobs.silence_s;
+        ensure!((1.0..=600.0).contains(&silence), "jobs.silence-s: expected 1 to 600, found {silence}");
         self.devices.iter().try_for_each(DevicePart::check)
     }
 }
@@ -255,6 +319,11 @@ impl DevicePart {
             (4..=4096).contains(&self.ring_frames),
             "device {name}: ring-frames: expected 4 to 4096, found {}",
             self.ring_frames
+        );
+        let lasts = self.file_lasts_s;
+        ensure!(
+            (1.0..=1e6).contains(&lasts),
+            "device {name}: file-lasts-s: expected 1 to 1000000, found {lasts}"
         );
         let kinds = [self.camera.is_some(), self.recording.is_some(), self.virtual_carm.is_some()];
         let found = kinds.into_iter().filter(|is_there| *is_there).count();

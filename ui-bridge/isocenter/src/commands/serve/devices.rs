@@ -8,6 +8,7 @@ use super::config::{Config, DevicePart};
 use crate::console::Console;
 use anyhow::Result;
 use service::{Driver, StreamSettings};
+use std::time::Duration;
 
 /// A driver for each device, with how its stream runs.
 pub fn drivers(config: &Config, console: &Console) -> Result<Vec<(Box<dyn Driver>, StreamSettings)>> {
@@ -15,6 +16,7 @@ pub fn drivers(config: &Config, console: &Console) -> Result<Vec<(Box<dyn Driver
         let settings = StreamSettings {
             ring_slots: part.ring_frames,
             record: part.record.into(),
+            file_lasts: Duration::from_secs_f64(part.file_lasts_s),
             real_time: part.real_time,
             ..StreamSettings::default()
         };

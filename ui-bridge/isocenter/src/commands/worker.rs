@@ -1,0 +1,42 @@
+//! `isocenter worker`: one job of the daemon in a process of its own, so that whatever becomes of it costs no frame. The
+//! daemon starts it with a socket as its standard input; nobody types it.
+
+use crate::console::Outcome;
+use crate::volumes::{thread_pool, write_of_run};
+use anyhow::{Context, Result, ensure};
+use capture::RunReader;
+use serde_json::json;
+use service::{JobKind, Task, WorkerBudget, WorkerStep};
+use session::{RunSettings, reconstruct_run};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Runs the command.
+pub fn run() -> Result<Outcome> {
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
+    let socket = UnixStream::from(socket);
+    ensure!(
+        socket.peer_addr().is_ok(),
+        "standard input: expected the daemon's socket, found none; `isocenter serve` starts its workers itself"
+    );
+    service::attend(socket, |task, folder, budget, step| {
+        make(task, folder, budget, step).map_err(|error| format!("{error:#}"))
+    })?;
+    Ok(Outcome::success(json!({}), ""))
+}
+
+/// Makes the file that the task asks for; gives its name.
+fn make(task: &Task, folder: &Path, budget: WorkerBudget, step: &mut WorkerStep<'_>) -> Result<String> {
+    let pool = thread_pool(budget.threads)?;
+    let mut reader = RunReader::open(&task.run)?;
+    match task.kind {
+        JobKind::Reconstruct => {
+            let name = format!("{}.nii.gz", task.run.file_stem().unwrap_or_default().to_string_lossy());
+            let mut step = |done, all| step(done, all);
+            let made = pool.install(|| reconstruct_run(&mut reader, &RunSettings::default(), &mut step))?;
+            write_of_run(&made.volume, &folder.join(&name), &reader.description().patient)?;
+            Ok(name)
+        }
+    }
+}
