@@ -3,7 +3,7 @@
 //! | object | interfaces |
 //! |---|---|
 //! | `/org/isocenter/Daemon1` | `org.isocenter.Daemon1`, `.Runs1`, `.Jobs1`, `.Alarms1` |
-//! | `/org/isocenter/Daemon1/stream/NAME` | `org.isocenter.Device1`, `.LiveStream1`, `.Recording1`, `.Spin1` |
+//! | `/org/isocenter/Daemon1/stream/NAME` | `org.isocenter.Device1`, `.LiveStream1`, `.Recording1`, `.Spin1`, `.Dose1` |
 //!
 //! The same objects are served under the name `org.isocenter.Daemon1` on a bus and, peer to peer, on a socket of the
 //! daemon's own ([`DbusSettings`]). Images do not travel over D-Bus: `LiveStream1.OpenRing` hands out the sealed memory of

@@ -1,7 +1,9 @@
 //! The daemon's objects on a bus, and on a socket for peers.
 
 use crate::error::DbusError;
-use crate::interfaces::{Alarms, Daemon, Device, Jobs, LiveStream, Recording, Runs, Spin, StreamHandle};
+use crate::interfaces::{
+    Alarms, Daemon, Device, Dose, Jobs, LiveStream, Recording, Runs, Spin, StreamHandle,
+};
 use crate::{BUS_NAME, DAEMON_PATH, changes, stream_path};
 use futures_util::StreamExt;
 use service::Service;
@@ -159,7 +161,8 @@ fn objects<'a>(builder: Builder<'a>, service: &Arc<Service>) -> zbus::Result<Bui
             .serve_at(path.clone(), Device(handle.clone()))?
             .serve_at(path.clone(), LiveStream(handle.clone()))?
             .serve_at(path.clone(), Recording(handle.clone()))?
-            .serve_at(path, Spin(handle))?;
+            .serve_at(path.clone(), Spin(handle.clone()))?
+            .serve_at(path, Dose(handle))?;
     }
     Ok(builder)
 }

@@ -40,6 +40,9 @@ pub enum Command {
     /// One job of the daemon, ordered on standard input.
     #[command(hide = true)]
     Worker,
+    /// One device of the daemon, its frames to standard input.
+    #[command(hide = true)]
+    Driver(DriverOptions),
     /// Convert a volume to another format.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
@@ -456,6 +459,17 @@ pub struct Serve {
     /// Only say whether the configuration is sound.
     #[arg(long)]
     pub check: bool,
+}
+
+/// Options of `driver`.
+#[derive(Args)]
+pub struct DriverOptions {
+    /// The daemon's configuration.
+    #[arg(long)]
+    pub config: PathBuf,
+    /// Which device of it.
+    #[arg(long)]
+    pub device: String,
 }
 
 /// Options of `convert`.

@@ -10,7 +10,7 @@ pub fn monotonic_now() -> HostTime {
 }
 
 /// The wall clock.
-pub(crate) fn wall_now() -> WallTime {
+pub fn wall_now() -> WallTime {
     WallTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64))
 }
 

@@ -75,6 +75,22 @@ impl House {
         self.retired.fetch_add(gone.len() as u64, Ordering::Relaxed);
         self.look_at_the_disk();
         self.look_at_the_recorders();
+        self.look_at_the_dose();
+    }
+
+    fn look_at_the_dose(&self) {
+        for stream in &self.streams {
+            match stream.dose() {
+                Some(dose) if dose.is_signal_on => {
+                    let text = format!(
+                        "another five minutes of fluoroscopy: {:.1} in all",
+                        dose.fluoroscopy_s / 60.0
+                    );
+                    self.alarms.raise(&stream.name, "fluoroscopy-time", Severity::Warning, text);
+                }
+                _ => self.alarms.clear(&stream.name, "fluoroscopy-time"),
+            }
+        }
     }
 
     /// Recordings that a job waits for or reads.

@@ -12,6 +12,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
+        impl Ledger {
+            /// Each count by its name.
+            pub fn counts(&self) -> [(&'static str, u64); [$(stringify!($name)),*].len()] {
+                [$((stringify!($name), self.$name),)*]
+            }
+        }
+
         /// The same as atomics: each counter has one thread that adds to it.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {

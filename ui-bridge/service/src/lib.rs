@@ -44,7 +44,9 @@
 
 mod alarms;
 mod capacity;
+mod child;
 mod clock;
+mod dose;
 mod driver;
 mod error;
 mod housekeeping;
@@ -57,14 +59,16 @@ mod runs;
 mod service;
 mod spin;
 mod stream;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
 
 pub use alarms::{Alarm, Alarms, Severity};
 pub use capacity::RecorderCapacity;
-pub use clock::monotonic_now;
-pub use driver::Driver;
+pub use clock::{monotonic_now, wall_now};
+pub use dose::{Dose, DoseSettings};
+pub use driver::{Driver, ProcessDriver, drive};
 pub use error::ServiceError;
 pub use jobs::{
     Job, JobClass, JobFailure, JobKind, JobRunner, JobState, Jobs, NoJobs, Step, Task, WorkerBudget,
@@ -81,3 +85,4 @@ pub use stream::{
     DeviceState, LiveState, RecordPolicy, RecordingState, Stream, StreamSettings, StreamShape, StreamStatus,
     prefer_this_thread,
 };
+pub use verdict::{Advice, Finding, SpinWatch, Verdict};

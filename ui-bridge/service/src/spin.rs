@@ -1,5 +1,6 @@
 //! What is known of a stream's spin.
 
+use crate::verdict::Verdict;
 use acquisition::SpinState;
 use serde::Serialize;
 
@@ -56,6 +57,8 @@ pub struct SpinStatus {
     pub planned_arc_deg: f64,
     /// Its recording.
     pub run: String,
+    /// Whether it is worth a volume, once it is over.
+    pub verdict: Option<Verdict>,
 }
 
 impl SpinStatus {

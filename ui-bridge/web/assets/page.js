@@ -113,6 +113,7 @@ function tell() {
   const shape = status.shape ? `${status.shape.nu} × ${status.shape.nv}, ${status.shape.frame_rate_hz} /s` : "";
   at("device").textContent = `${status.identity.filter(Boolean).join(" ")} ${shape} (${status.device})`;
   tellRecording(status.recording);
+  tellDose(status.dose);
   tellSpin(status);
 }
 
@@ -126,6 +127,7 @@ function tellRecording(recording) {
 function tellSpin({ can_spin, spin }) {
   at("spin-section").hidden = !can_spin;
   at("spin-state").textContent = spin.phase;
+  tellVerdict(spin.verdict);
   const planned = spin.planned_views ? `${spin.views} of ${spin.planned_views} views, ${spin.arc_deg.toFixed(1)}° of ${spin.planned_arc_deg.toFixed(1)}°` : "";
   at("spin-detail").textContent = [planned, spin.reason].filter(Boolean).join("; ");
   at("spin-progress").value = spin.planned_views ? Math.min(1, spin.views / spin.planned_views) : 0;
@@ -133,6 +135,29 @@ function tellSpin({ can_spin, spin }) {
   at("spin-arm").disabled = busy;
   at("spin-start").disabled = spin.phase !== "armed";
   at("spin-abort").disabled = !["armed", "rotating"].includes(spin.phase);
+}
+
+function tellVerdict(verdict) {
+  const rows = verdict ? [element("li", `Advice: ${verdict.advice}`)] : [];
+  if (verdict) rows[0].dataset.advice = verdict.advice;
+  for (const { what, value, unit, advice } of verdict?.findings ?? []) {
+    const row = element("li", `${what}: ${value === null ? "not told" : `${value.toFixed(2)} ${unit}`}`);
+    row.dataset.advice = advice;
+    rows.push(row);
+  }
+  at("verdict").replaceChildren(...rows);
+}
+
+function tellDose(dose) {
+  at("dose-section").hidden = !dose;
+  if (!dose) return;
+  at("kerma-rate").textContent = `${dose.air_kerma_rate_mgy_per_min.toFixed(2)} mGy/min`;
+  at("kerma").textContent = `${dose.air_kerma_mgy.toFixed(2)} mGy`;
+  at("dap").textContent = `${dose.dose_area_product_gy_cm2.toFixed(3)} Gy cm²`;
+  const seconds = Math.floor(dose.fluoroscopy_s);
+  at("fluoroscopy").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  at("dose-note").textContent = dose.frames_without_exposure ? `${dose.frames_without_exposure} frames without a reported exposure are not in these figures.` : "";
+  at("signal-reset").hidden = !dose.is_signal_on;
 }
 
 // ---- what is asked for now and then: runs, jobs, alarms, disk
@@ -220,6 +245,7 @@ for (const action of ["arm", "start", "abort"]) {
 for (const action of ["start", "stop"]) {
   at(`record-${action}`).onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/recording/${action}`);
 }
+at("signal-reset").onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/dose/reset-signal`);
 at("stream").onchange = (event) => {
   [view.image, view.fresh, view.status, view.arrivals, view.lastImage] = [null, false, null, [], 0];
   connect(event.target.value);

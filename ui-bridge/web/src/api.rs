@@ -105,6 +105,18 @@ pub(crate) async fn recording(
     .await
 }
 
+pub(crate) async fn dose(
+    State(app): State<App>,
+    Path((stream, action)): Path<(String, String)>,
+) -> Result<Json<Value>, Refused> {
+    if action != "reset-signal" {
+        return Err(unknown_action("reset-signal", &action));
+    }
+    let stream = app.service.stream(&stream)?;
+    stream.reset_dose_signal();
+    Ok(Json(json!(stream.status().dose)))
+}
+
 /// Stages to switch; those not named stay.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,7 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode}
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
-use service::{BOUNDS_MS, JobState, LatencySnapshot, Ledger, Service};
+use service::{BOUNDS_MS, Dose, JobState, LatencySnapshot, Ledger, Service};
 use std::fmt;
 use std::sync::Arc;
 
@@ -31,6 +31,18 @@ const COUNTS: [Count; 12] = [
     ("frames_unrecorded", "Frames that came while nothing was to be recorded", |ledger| ledger.unrecorded),
     ("stalls", "Times that frames were due and did not come", |ledger| ledger.stalls),
     ("device_openings", "Times that the device was opened", |ledger| ledger.opened),
+];
+
+/// Name, help, unit, and what it shows.
+type Figure = (&'static str, &'static str, Option<Unit>, fn(&Dose) -> f64);
+
+const DOSES: [Figure; 4] = [
+    ("air_kerma_rate_mgy_per_min", "At the reference point, over the last second", None, |dose| {
+        dose.air_kerma_rate_mgy_per_min
+    }),
+    ("air_kerma_mgy", "At the reference point since the start", None, |dose| dose.air_kerma_mgy),
+    ("dose_area_product_gy_cm2", "Since the start", None, |dose| dose.dose_area_product_gy_cm2),
+    ("fluoroscopy", "Time with the pedal on fluoroscopy", Some(Unit::Seconds), |dose| dose.fluoroscopy_s),
 ];
 
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
@@ -76,6 +88,16 @@ impl Collector for Look {
             None,
             queues,
         )?;
+        for (name, help, unit, figure) in DOSES {
+            let rows = streams().filter_map(|(stream, status)| Some((stream, figure(status.dose.as_ref()?))));
+            family(
+                &mut encoder,
+                name,
+                help,
+                unit.as_ref(),
+                rows.map(|(stream, value)| (stream, ConstGauge::new(value))),
+            )?;
+        }
         let live = self.0.streams().iter().map(|stream| (stream.name(), stream.live_latency()));
         let help = "From a frame's arrival to its finished image";
         latencies(&mut encoder, "live_latency", help, live)?;

@@ -93,6 +93,7 @@ fn routes(app: App) -> Router {
         .route("/api/jobs/{job}/cancel", post(api::cancel))
         .route("/api/streams/{stream}/spin/{action}", post(api::spin))
         .route("/api/streams/{stream}/recording/{action}", post(api::recording))
+        .route("/api/streams/{stream}/dose/{action}", post(api::dose))
         .route("/api/streams/{stream}/stages", post(api::stages))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))

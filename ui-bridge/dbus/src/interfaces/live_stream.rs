@@ -84,36 +84,7 @@ impl LiveStream {
 }
 
 pub(crate) fn ledger(ledger: &Ledger) -> HashMap<String, u64> {
-    let Ledger {
-        received,
-        lost,
-        refused,
-        shown,
-        skipped,
-        held,
-        unshowable,
-        recorded,
-        record_lost,
-        unrecorded,
-        stalls,
-        opened,
-    } = *ledger;
-    [
-        ("received", received),
-        ("lost", lost),
-        ("refused", refused),
-        ("shown", shown),
-        ("skipped", skipped),
-        ("held", held),
-        ("unshowable", unshowable),
-        ("recorded", recorded),
-        ("record_lost", record_lost),
-        ("unrecorded", unrecorded),
-        ("stalls", stalls),
-        ("opened", opened),
-    ]
-    .map(|(name, count)| (name.to_owned(), count))
-    .into()
+    ledger.counts().map(|(name, count)| (name.to_owned(), count)).into()
 }
 
 pub(crate) fn stages(bits: u8) -> HashMap<String, bool> {

@@ -3,6 +3,7 @@
 mod alarms;
 mod daemon;
 mod device;
+mod dose;
 mod jobs;
 mod live_stream;
 mod recording;
@@ -12,6 +13,7 @@ mod spin;
 pub(crate) use alarms::{Alarms, severity};
 pub(crate) use daemon::Daemon;
 pub(crate) use device::Device;
+pub(crate) use dose::Dose;
 pub(crate) use jobs::Jobs;
 pub(crate) use live_stream::{LiveStream, ledger, stages};
 pub(crate) use recording::{Recording, state as recording_state};

@@ -52,6 +52,19 @@ impl Spin {
         (spin.arc_deg, spin.planned_arc_deg)
     }
 
+    /// Whether the last spin is worth a volume: `accept`, `review` or `repeat` (nothing before its end), then what was
+    /// looked at: name, number (not a number where it could not be told), unit, advice.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn verdict(&self) -> (String, Vec<(String, f64, String, String)>) {
+        let verdict = self.0.status().spin.verdict;
+        let advice = verdict.as_ref().map_or("", |verdict| verdict.advice.name()).to_owned();
+        let row = |found: service::Finding| {
+            let value = found.value.unwrap_or(f64::NAN);
+            (found.what.to_owned(), value, found.unit.to_owned(), found.advice.name().to_owned())
+        };
+        (advice, verdict.map(|verdict| verdict.findings).unwrap_or_default().into_iter().map(row).collect())
+    }
+
     /// Its recording.
     #[zbus(property)]
     fn run(&self) -> String {

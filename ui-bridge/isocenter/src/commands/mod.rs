@@ -2,6 +2,7 @@
 
 mod convert;
 mod demo;
+mod driver;
 mod inspect;
 mod model;
 mod reconstruct;
@@ -27,6 +28,7 @@ pub fn run(command: Command, console: &Console) -> Result<Outcome> {
         Command::Model(options) => model::run(&options, console),
         Command::Serve(options) => serve::run(&options, console),
         Command::Worker => worker::run(),
+        Command::Driver(options) => driver::run(&options, console),
         Command::Convert(options) => convert::run(&options),
         Command::Inspect(options) => inspect::run(&options),
         Command::Completions { shell } => {

@@ -9,7 +9,8 @@ use crate::cancel;
 use crate::cli::Serve;
 use crate::console::{Console, Outcome};
 use anyhow::{Context, Result};
-use config::Config;
+pub use config::Config;
+pub use devices::driver;
 use dbus::DbusSettings;
 use serde_json::{Value, json};
 use service::Service;
@@ -31,7 +32,7 @@ pub fn run(options: &Serve, console: &Console) -> Result<Outcome> {
         let text = format!("{}: sound, {} devices", options.config.display(), config.devices.len());
         return Ok(Outcome::success(json!({ "config": options.config, "sound": true }), text));
     }
-    let drivers = devices::drivers(&config, console)?;
+    let drivers = devices::drivers(&config, &options.config, console)?;
     let runner = jobs::runner(&config)?;
     let service = Arc::new(Service::start(&config.service.settings(), drivers, runner)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -14,16 +14,21 @@ use std::path::Path;
 
 /// Runs the command.
 pub fn run() -> Result<Outcome> {
+    service::attend(daemons_socket()?, |task, folder, budget, step| {
+        make(task, folder, budget, step).map_err(|error| format!("{error:#}"))
+    })?;
+    Ok(Outcome::success(json!({}), ""))
+}
+
+/// Standard input as what the daemon made it.
+pub fn daemons_socket() -> Result<UnixStream> {
     let socket = std::io::stdin().as_fd().try_clone_to_owned().context("standard input")?;
     let socket = UnixStream::from(socket);
     ensure!(
         socket.peer_addr().is_ok(),
-        "standard input: expected the daemon's socket, found none; `isocenter serve` starts its workers itself"
+        "standard input: expected the daemon's socket, found none; `isocenter serve` starts its processes itself"
     );
-    service::attend(socket, |task, folder, budget, step| {
-        make(task, folder, budget, step).map_err(|error| format!("{error:#}"))
-    })?;
-    Ok(Outcome::success(json!({}), ""))
+    Ok(socket)
 }
 
 /// Makes the file that the task asks for; gives its name.

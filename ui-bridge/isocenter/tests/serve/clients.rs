@@ -8,13 +8,15 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A small virtual C-arm that can spin.
 fn virtual_carm(folder: &Path) -> String {
     let (spin, live) = (small_spin::protocol(folder), small_spin::fluoroscopy(folder));
     format!(
         "[[device]]\nname = \"carm\"\nreal-time = false\n[device.virtual-carm]\npatient = \"water-cylinder:100\"\n\
-         protocol = {live:?}\nframes = 4\nideal = true\nspin = {spin:?}\n"
+         protocol = {live:?}\nframes = 4\nideal = true\nspin = {spin:?}\n\
+         [device.dose]\nyield-ugy-per-mas = 60.0\nyield-at-kv = 80.0\nsource-to-isocenter-mm = 785.0\nsource-to-detector-mm = 1200.0\n"
     )
 }
 
@@ -31,8 +33,10 @@ fn python_dbus_client_takes_a_spin_to_its_volume_and_reads_live_images() {
     let address = address.trim();
     let rest = format!("[dbus]\nbus = \"session\"\n{}", virtual_carm(folder.path()));
     let environment = [("DBUS_SESSION_BUS_ADDRESS", address)];
-    let (daemon, _) = Daemon::start(&configuration(folder.path(), &rest), &environment);
+    let (daemon, url) = Daemon::start(&configuration(folder.path(), &rest), &environment);
     let told = run_oracle("dbus_client.py", &[address, "carm"]);
+    let again = spin_by_gdbus(address);
+    assert_dose(&url);
     daemon.signal("-TERM");
     let ran = daemon.end();
     bus.kill().unwrap();
@@ -40,6 +44,7 @@ fn python_dbus_client_takes_a_spin_to_its_volume_and_reads_live_images() {
 
     assert_eq!(told["alterations_refused"], serde_json::json!([true, true, true]), "{told}");
     assert_eq!(told["state"], "complete", "{told}");
+    assert!(again.starts_with("(<('accept', [('missing views', 0.0, '%', 'accept')"), "{again}");
     let images = told["images"].as_array().unwrap();
     assert!(images.iter().all(|image| image["low"].as_u64() < image["high"].as_u64()), "{images:?}");
     let job = &told["jobs"].as_array().unwrap().last().unwrap();
@@ -52,6 +57,44 @@ fn python_dbus_client_takes_a_spin_to_its_volume_and_reads_live_images() {
         (&run["state"], &run["frames"], &run["lost"]),
         (&"complete".into(), &told["views"], &0.into())
     );
+}
+
+/// Arms, disarms, arms and starts a spin as anybody can with `gdbus`; gives its verdict.
+fn spin_by_gdbus(address: &str) -> String {
+    let call = |method: &str, arguments: &[&str]| -> String {
+        let path = "/org/isocenter/Daemon1/stream/carm";
+        let output = Command::new("gdbus")
+            .args(["call", "--address", address, "--dest", "org.isocenter.Daemon1", "--object-path", path])
+            .args(["--method", method])
+            .args(arguments)
+            .output()
+            .expect("`gdbus`, Debian's libglib2.0-bin");
+        assert!(output.status.success(), "{method}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let property = |name: &str| call("org.freedesktop.DBus.Properties.Get", &["org.isocenter.Spin1", name]);
+    call("org.isocenter.Spin1.Arm", &[]);
+    assert_eq!(property("State"), "(<'armed'>,)");
+    call("org.isocenter.Spin1.Abort", &[]);
+    assert_eq!(property("State"), "(<'idle'>,)");
+    call("org.isocenter.Spin1.Arm", &[]);
+    call("org.isocenter.Spin1.Start", &[]);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while property("State") != "(<'complete'>,)" {
+        assert!(Instant::now() < deadline, "{}", property("State"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    property("Verdict")
+}
+
+/// Air kerma by closed form: 60 uGy/mAs * (120 / 80)^2 * 1.8 mAs * (1000 / 635)^2 a frame.
+fn assert_dose(url: &str) {
+    let status: Value = serde_json::from_str(&super::get(url, "/api/status")).unwrap();
+    let stream = &status["streams"][0];
+    let expected_mgy = 0.602_641 * stream["ledger"]["received"].as_f64().unwrap();
+    let found_mgy = stream["dose"]["air_kerma_mgy"].as_f64().unwrap();
+    // A frame may come between the two numbers.
+    assert!((found_mgy / expected_mgy - 1.0).abs() < 0.02, "{found_mgy} of {expected_mgy} mGy");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod clients;
 mod configurations;
+mod drivers;
 mod lifecycle;
 mod workers;
 

@@ -6,15 +6,13 @@
 
 use super::task::{Event, MOST_LINE_BYTES, Order, Task, WorkerBudget};
 use super::{JobFailure, JobRunner, Step};
+use crate::child::ChildProcess;
 use crate::error::ServiceError;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A worker is looked at this often, whether it says something or not.
@@ -23,8 +21,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(3);
 /// Folders of workers begin so.
 const FOLDER_PREFIX: &str = ".job-";
-/// What is kept of a worker's standard error.
-const MOST_TOLD_BYTES: usize = 4096;
 /// How Rust's allocator says that there is no memory, just before it aborts.
 const NO_MEMORY: &str = "memory allocation of";
 
@@ -58,22 +54,8 @@ impl WorkerRunner {
     }
 
     fn start(&self, task: &Task, folder: &Path) -> std::io::Result<Worker> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let (program, arguments) = self.command.split_first().ok_or(ErrorKind::InvalidInput)?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            // Ctrl-C at a terminal is the daemon's to hear.
-            .process_group(0)
-            .spawn()?;
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let listener = child.stderr.take().map(|stderr| {
-            let told = told.clone();
-            std::thread::spawn(move || keep_last(stderr, &told))
-        });
-        let mut worker = Worker { child, socket: ours, told, listener, unread: Vec::new() };
+        let (child, socket) = ChildProcess::start(&self.command)?;
+        let mut worker = Worker { child, socket, unread: Vec::new() };
         worker.socket.set_read_timeout(Some(LOOK))?;
         worker.socket.set_write_timeout(Some(GRACE))?;
         let (task, folder) = (task.clone(), folder.to_path_buf());
@@ -115,17 +97,17 @@ impl JobRunner for WorkerRunner {
                         Event::Alive => {}
                         Event::Progress { done: now, all: of } => (done, all) = (now, of),
                         Event::Done { file } => {
-                            worker.end();
+                            worker.child.end();
                             return self.take_over(folder.path(), &file);
                         }
                         Event::Failed { reason } => {
-                            worker.end();
+                            worker.child.end();
                             return Err(JobFailure::of(reason));
                         }
                     }
                 }
                 Ok(Heard::Nothing) if heard.elapsed() > self.silence => {
-                    worker.kill();
+                    worker.child.kill();
                     let silent_s = self.silence.as_secs_f64();
                     let reason = format!("its worker gave no sign of life for {silent_s} s and was ended");
                     return Err(JobFailure::lost_worker(reason));
@@ -133,7 +115,7 @@ impl JobRunner for WorkerRunner {
                 Ok(Heard::Nothing) => {}
                 Ok(Heard::End) => return Err(worker.post_mortem(self.budget)),
                 Err(error) => {
-                    worker.kill();
+                    worker.child.kill();
                     return Err(JobFailure::of(format!("its worker cannot be understood: {error}")));
                 }
             }
@@ -144,7 +126,7 @@ impl JobRunner for WorkerRunner {
                     Instant::now()
                 });
                 if asked.elapsed() > GRACE {
-                    worker.kill();
+                    worker.child.kill();
                     return Err(JobFailure::of("its worker did not stop when asked and was ended".into()));
                 }
             }
@@ -160,10 +142,8 @@ enum Heard {
 
 /// A worker's process; ended when dropped.
 struct Worker {
-    child: Child,
+    child: ChildProcess,
     socket: UnixStream,
-    told: Arc<Mutex<Vec<u8>>>,
-    listener: Option<std::thread::JoinHandle<()>>,
     unread: Vec<u8>,
 }
 
@@ -196,42 +176,12 @@ impl Worker {
         }
     }
 
-    fn group(&self) -> Option<rustix::process::Pid> {
-        rustix::process::Pid::from_raw(i32::try_from(self.child.id()).ok()?)
-    }
-
-    fn kill(&mut self) {
-        // Its whole group, while its number is still its own; it may be gone already.
-        if let (Ok(None), Some(group)) = (self.child.try_wait(), self.group()) {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let _ = self.child.wait();
-    }
-
-    /// Waits for a worker that has told its end.
-    fn end(&mut self) -> Option<ExitStatus> {
-        let deadline = Instant::now() + GRACE;
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.kill();
-        None
-    }
-
     /// Why a worker went without a word.
     fn post_mortem(&mut self, budget: WorkerBudget) -> JobFailure {
-        let Some(status) = self.end() else {
+        let Some(status) = self.child.end() else {
             return JobFailure::lost_worker("its worker closed its socket and did not end".into());
         };
-        if let Some(listener) = self.listener.take() {
-            // A panic of that thread loses some words at most.
-            let _ = listener.join();
-        }
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = String::from_utf8_lossy(&told);
+        let told = self.child.last_words();
         if told.contains(NO_MEMORY) {
             let allowed = budget
                 .memory_bytes
@@ -245,26 +195,5 @@ impl Worker {
                 code.map_or("unknown".into(), |code| code.to_string())
             )),
         }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Hands a worker's words on to the log and keeps the last ones.
-fn keep_last(mut stderr: impl Read, told: &Mutex<Vec<u8>>) {
-    let mut bytes = [0; 1024];
-    while let Ok(count) = stderr.read(&mut bytes) {
-        if count == 0 {
-            return;
-        }
-        tracing::warn!("a worker says: {}", String::from_utf8_lossy(&bytes[..count]).trim_end());
-        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.extend_from_slice(&bytes[..count]);
-        let excess = told.len().saturating_sub(MOST_TOLD_BYTES);
-        told.drain(..excess);
     }
 }

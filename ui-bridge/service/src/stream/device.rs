@@ -165,6 +165,9 @@ impl DeviceThread {
         self.shared.is_xray_on.store(header.is_xray_on, Ordering::Release);
         self.shared.last_arrival_ns.store(header.stamps.host.0, Ordering::Release);
         self.shared.set_device_state(DeviceState::Streaming);
+        if let (Some(tube), Some(rings)) = (&self.shared.settings.dose, self.shared.rings.get()) {
+            self.shared.dose.add(tube, &header, rings.description.frame_rate_hz);
+        }
         let producer = self.producer.as_mut().expect("rings are made before the first frame");
         producer.publish(&header, counts).expect("frames of the size that the rings were made for");
     }

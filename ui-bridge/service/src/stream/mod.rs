@@ -19,6 +19,7 @@ pub use shared::{DeviceState, LiveState, RecordingState, StreamShape, StreamStat
 
 use crate::alarms::Alarms;
 use crate::clock::monotonic_now;
+use crate::dose::DoseSettings;
 use crate::driver::Driver;
 use crate::error::ServiceError;
 use crate::jobs::Jobs;
@@ -53,6 +54,8 @@ pub enum RecordPolicy {
 pub struct StreamSettings {
     /// Raw frames that the ring holds: how long the recorder may be held up by a disk.
     pub ring_slots: usize,
+    /// The tube, for dose figures; none where it is not known.
+    pub dose: Option<DoseSettings>,
     /// Finished images that the live ring holds.
     pub live_slots: usize,
     /// When the stream is recorded.
@@ -71,6 +74,7 @@ impl Default for StreamSettings {
     fn default() -> Self {
         Self {
             ring_slots: 64,
+            dose: None,
             live_slots: 16,
             record: RecordPolicy::default(),
             file_lasts: Duration::from_secs(3600),
@@ -159,6 +163,11 @@ impl Stream {
     /// Time from a frame's arrival to its record.
     pub fn record_latency(&self) -> LatencySnapshot {
         self.shared.record_latency.snapshot()
+    }
+
+    /// Somebody knows of the last five minutes of fluoroscopy.
+    pub fn reset_dose_signal(&self) {
+        self.shared.dose.reset_signal();
     }
 
     /// Switches stages of the live image.

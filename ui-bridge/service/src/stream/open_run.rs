@@ -1,6 +1,8 @@
 //! A run that is being written: what of it is in the file, what still waits in memory, and what is missing.
 
+use crate::clock::monotonic_now;
 use crate::runs::RunInfo;
+use crate::verdict::Verdict;
 use acquisition::{Arrival, SequenceLedger, Transition};
 use capture::{CaptureError, RunWriter};
 use carm::FrameHeader;
@@ -93,6 +95,11 @@ impl OpenRun {
     pub(crate) fn tell_return(&mut self, header: &FrameHeader) -> Result<(), CaptureError> {
         (self.wall, self.device) = Default::default();
         self.writer.write_event("device", "opened again", header.stamps.host)
+    }
+
+    /// What was found at the end of a spin.
+    pub(crate) fn tell_verdict(&mut self, verdict: &Verdict) -> Result<(), CaptureError> {
+        self.writer.write_event("verdict", &verdict.to_string(), monotonic_now())
     }
 
     /// A change of the spin's state becomes an event of the recording.

@@ -8,12 +8,13 @@ use super::lock;
 use super::open_run::OpenRun;
 use super::shared::{RecordingState, Shared};
 use crate::alarms::Severity;
-use crate::clock::monotonic_now;
+use crate::clock::{monotonic_now, wall_now};
 use crate::error::ServiceError;
 use crate::jobs::JobClass;
 use crate::ledger::count;
 use crate::runs::{RunInfo, RunState};
 use crate::spin::SpinPhase;
+use crate::verdict::SpinWatch;
 use acquisition::{Delivery, LosslessReader, LosslessReceiver, Spin, SpinState, Transition};
 use capture::{CaptureError, RunOutcome, RunWriter, WriterOptions};
 use carm::{FrameHeader, Pedal, RunDescription};
@@ -49,12 +50,14 @@ pub(crate) struct ArmedSpin {
     pub(crate) writer: RunWriter,
     pub(crate) info: RunInfo,
     pub(crate) makes_volume: bool,
+    pub(crate) watch: SpinWatch,
 }
 
 struct SpinRun {
     open: OpenRun,
     spin: Spin,
     makes_volume: bool,
+    watch: SpinWatch,
     last_frame: Instant,
 }
 
@@ -321,11 +324,11 @@ impl Recorder {
     }
 
     fn arm(&mut self, armed: ArmedSpin) -> Result<(), ServiceError> {
-        let ArmedSpin { spin, armed, writer, info, makes_volume } = armed;
+        let ArmedSpin { spin, armed, writer, info, makes_volume, watch } = armed;
         let mut open = OpenRun::new(writer, info);
         open.tell(armed)?;
         self.shared.runs.put(open.info.clone());
-        let run = SpinRun { open, spin, makes_volume, last_frame: Instant::now() };
+        let run = SpinRun { open, spin, makes_volume, watch, last_frame: Instant::now() };
         lock(&self.shared.spin).follow(run.spin.state());
         self.spin = Some(run);
         Ok(())
@@ -366,6 +369,7 @@ impl Recorder {
             return false;
         }
         let overtaken = std::mem::take(&mut self.was_overtaken);
+        run.watch.take(header, &self.counts);
         let written = run.open.write(header, &self.counts, overtaken);
         let written = written
             .and_then(|recorded| turned.map_or(Ok(()), |turned| run.open.tell(turned)).map(|()| recorded));
@@ -417,9 +421,13 @@ impl Recorder {
             _ => RunOutcome::Aborted,
         };
         let is_complete = outcome == RunOutcome::Complete;
+        let verdict = run.watch.verdict(wall_now().0);
+        // A run that cannot take the words any more says so when it is closed.
+        let _ = run.open.tell_verdict(&verdict);
         let closed = self.close(run.open, outcome);
         let mut status = lock(&self.shared.spin);
         status.follow(run.spin.state());
+        status.verdict = Some(verdict);
         match closed {
             Ok(info) if is_complete && run.makes_volume => {
                 drop(status);

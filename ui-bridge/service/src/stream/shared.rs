@@ -3,6 +3,7 @@
 use super::{StreamSettings, lock};
 use crate::alarms::Alarms;
 use crate::clock::monotonic_now;
+use crate::dose::{Dose, DoseMeter};
 use crate::jobs::Jobs;
 use crate::latency::Latency;
 use crate::ledger::{Counters, Ledger};
@@ -135,6 +136,8 @@ pub struct StreamStatus {
     pub stages: u8,
     /// The recording.
     pub recording: RecordingState,
+    /// Dose so far, where the tube is known.
+    pub dose: Option<Dose>,
     /// Whether it can spin.
     pub can_spin: bool,
     /// Its spin.
@@ -158,6 +161,7 @@ pub(crate) struct Shared {
     pub(crate) jobs: Arc<Jobs>,
     pub(crate) rings: OnceLock<Rings>,
     pub(crate) counters: Counters,
+    pub(crate) dose: DoseMeter,
     pub(crate) live_latency: Latency,
     pub(crate) record_latency: Latency,
     /// The daemon ends.
@@ -199,6 +203,7 @@ impl Shared {
             jobs,
             rings: OnceLock::new(),
             counters: Counters::default(),
+            dose: DoseMeter::default(),
             live_latency: Latency::default(),
             record_latency: Latency::default(),
             stops: AtomicBool::new(false),
@@ -257,6 +262,13 @@ impl Shared {
         if device == DeviceState::Streaming && !is_overdue { LiveState::Live } else { LiveState::Stalled }
     }
 
+    /// Dose so far; none before the first frame, or where the tube is not known.
+    pub(crate) fn dose(&self) -> Option<Dose> {
+        let (settings, rings) = (self.settings.dose.as_ref()?, self.rings.get()?);
+        let is_live = self.live_state() == LiveState::Live;
+        Some(self.dose.snapshot(settings, &rings.description.detector, is_live))
+    }
+
     /// Size and pace; none before the first frame.
     pub(crate) fn shape(&self) -> Option<StreamShape> {
         let description = &self.rings.get()?.description;
@@ -293,6 +305,7 @@ impl Shared {
             shape: self.shape(),
             stages: self.stages.load(Ordering::Acquire),
             recording: lock(&self.recording).clone(),
+            dose: self.dose(),
             can_spin,
             spin: lock(&self.spin).clone(),
             real_time: lock(&self.real_time).clone(),

@@ -5,6 +5,7 @@ use super::{Stream, lock};
 use crate::clock::monotonic_now;
 use crate::error::ServiceError;
 use crate::spin::{SpinPhase, SpinStatus};
+use crate::verdict::SpinWatch;
 use acquisition::{Spin, SpinPlan};
 use capture::{RunWriter, WriterOptions};
 use carm::{FrameSource, RunDescription};
@@ -97,7 +98,8 @@ impl Stream {
         }
         *lock(&self.shared.spin_source) = Some(source);
         let makes_volume = description.volume_grid.is_some();
-        let armed = Box::new(ArmedSpin { spin, armed, writer, info, makes_volume });
+        let watch = SpinWatch::new(description);
+        let armed = Box::new(ArmedSpin { spin, armed, writer, info, makes_volume, watch });
         self.ask("arm a spin", |reply| Command::Arm(armed, reply))?
     }
 

@@ -1,9 +1,11 @@
 //! The service with devices made for the test.
 
 mod devices;
+mod drivers;
 mod faults;
 mod recordings;
 mod spins;
+mod verdicts;
 mod workers;
 
 use crate::{NoJobs, Service, ServiceSettings, StreamSettings, StreamStatus};

@@ -26,7 +26,10 @@ fn spin_is_armed_started_and_recorded_to_its_end_and_live_images_go_on() {
     let reader = RunReader::open(&run.path).unwrap();
     assert_eq!(reader.outcome(), Some(&RunOutcome::Complete));
     let told: Vec<&str> = reader.events().iter().map(|event| event.text.as_str()).collect();
-    assert_eq!(told, ["idle -> armed", "armed -> rotating", "rotating -> complete"]);
+    assert_eq!(told[..3], ["idle -> armed", "armed -> rotating", "rotating -> complete"]);
+    assert!(told[3].starts_with("review; missing views 0.00 %: accept;"), "{told:?}");
+    let verdict = service.streams()[0].status().spin.verdict.unwrap();
+    assert_eq!((told.len(), verdict.to_string().as_str()), (4, told[3]));
     assert!(reader.headers().windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1));
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use carm::Exposure;
 use dbus::Bus;
 use serde::Deserialize;
-use service::{RecordPolicy, Retention, ServiceSettings};
+use service::{DoseSettings, RecordPolicy, Retention, ServiceSettings};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -129,6 +129,11 @@ pub struct DevicePart {
     /// Ask the system for real-time priority.
     #[serde(default = "yes")]
     pub real_time: bool,
+    /// Give the driver a process of its own.
+    #[serde(default)]
+    pub process: bool,
+    /// The tube, for dose figures.
+    pub dose: Option<DosePart>,
     pub camera: Option<CameraPart>,
     pub recording: Option<RecordingPart>,
     pub virtual_carm: Option<VirtualPart>,
@@ -160,6 +165,39 @@ impl From<RecordChoice> for RecordPolicy {
             RecordChoice::Always => Self::Always,
             RecordChoice::OnRequest => Self::OnRequest,
         }
+    }
+}
+
+/// A tube and its place, as measured.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DosePart {
+    pub yield_ugy_per_mas: f64,
+    pub yield_at_kv: f64,
+    pub source_to_isocenter_mm: f64,
+    pub source_to_detector_mm: f64,
+}
+
+impl From<DosePart> for DoseSettings {
+    fn from(part: DosePart) -> Self {
+        let DosePart { yield_ugy_per_mas, yield_at_kv, source_to_isocenter_mm, source_to_detector_mm } = part;
+        Self { yield_ugy_per_mas, yield_at_kv, source_to_isocenter_mm, source_to_detector_mm }
+    }
+}
+
+impl DosePart {
+    fn check(&self, device: &str) -> Result<()> {
+        let [yields, kv] = [self.yield_ugy_per_mas, self.yield_at_kv];
+        ensure!(
+            yields.is_finite() && yields > 0.0 && (20.0..=200.0).contains(&kv),
+            "device {device}: dose: expected a positive yield at 20 to 200 kV, found {yields} uGy/mAs at {kv} kV"
+        );
+        let [isocenter, detector] = [self.source_to_isocenter_mm, self.source_to_detector_mm];
+        ensure!(
+            isocenter > 200.0 && detector > isocenter && detector < 5000.0,
+            "device {device}: dose: expected an isocenter beyond 200 mm and a detector behind it, found {isocenter} and {detector} mm"
+        );
+        Ok(())
     }
 }
 
@@ -325,6 +363,13 @@ impl DevicePart {
             (1.0..=1e6).contains(&lasts),
             "device {name}: file-lasts-s: expected 1 to 1000000, found {lasts}"
         );
+        ensure!(
+            !self.process || self.virtual_carm.is_none(),
+            "device {name}: process: expected a camera or a recording, found the virtual C-arm, whose frames lie in memory"
+        );
+        if let Some(dose) = &self.dose {
+            dose.check(name)?;
+        }
         let kinds = [self.camera.is_some(), self.recording.is_some(), self.virtual_carm.is_some()];
         let found = kinds.into_iter().filter(|is_there| *is_there).count();
         ensure!(

@@ -6,26 +6,53 @@ mod virtual_carm;
 
 use super::config::{Config, DevicePart};
 use crate::console::Console;
-use anyhow::Result;
-use service::{Driver, StreamSettings};
+use anyhow::{Context, Result};
+use service::{Driver, ProcessDriver, StreamSettings};
+use std::path::Path;
 use std::time::Duration;
 
 /// A driver for each device, with how its stream runs.
-pub fn drivers(config: &Config, console: &Console) -> Result<Vec<(Box<dyn Driver>, StreamSettings)>> {
+///
+/// A device that is to have a process of its own gets one of this same program, with the configuration at `path`.
+pub fn drivers(
+    config: &Config,
+    path: &Path,
+    console: &Console,
+) -> Result<Vec<(Box<dyn Driver>, StreamSettings)>> {
     let with_settings = |part: &DevicePart| -> Result<_> {
         let settings = StreamSettings {
             ring_slots: part.ring_frames,
             record: part.record.into(),
+            dose: part.dose.map(Into::into),
             file_lasts: Duration::from_secs_f64(part.file_lasts_s),
             real_time: part.real_time,
             ..StreamSettings::default()
         };
-        Ok((driver(part, console)?, settings))
+        let driver = if part.process { in_process(part, path)? } else { driver(part, console)? };
+        Ok((driver, settings))
     };
     config.devices.iter().map(with_settings).collect()
 }
 
-fn driver(part: &DevicePart, console: &Console) -> Result<Box<dyn Driver>> {
+fn in_process(part: &DevicePart, path: &Path) -> Result<Box<dyn Driver>> {
+    let program = std::env::current_exe().context("the path of this program, which is also its drivers'")?;
+    let path = path.canonicalize().with_context(|| path.display().to_string())?;
+    Ok(Box::new(ProcessDriver {
+        name: part.name.clone(),
+        command: vec![
+            program.into(),
+            "driver".into(),
+            "--config".into(),
+            path.into(),
+            "--device".into(),
+            part.name.clone().into(),
+        ],
+        returns_after_end: part.camera.is_some(),
+    }))
+}
+
+/// The driver of a device, in this process.
+pub fn driver(part: &DevicePart, console: &Console) -> Result<Box<dyn Driver>> {
     if let Some(camera) = &part.camera {
         return Ok(Box::new(camera::CameraDriver::new(&part.name, camera)?));
     }

@@ -3,11 +3,10 @@
 use crate::commands::serve::config::RecordingPart;
 use anyhow::{Context, Result, ensure};
 use capture::{CaptureError, RunReader};
-use carm::{DeviceError, FrameSource, RunDescription, SourceEvent, WallTime};
+use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
 use replay::{Pace, ReplayDevice};
-use service::{Driver, PreRendered, monotonic_now};
+use service::{Driver, PreRendered, monotonic_now, wall_now};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Memory that a recording may take.
 const MOST_BYTES: u64 = 4 << 30;
@@ -100,10 +99,6 @@ fn open(name: &str, path: &Path, pace: Pace) -> Result<ReplayDevice, DeviceError
         reason: error.to_string(),
         source: Some(Box::new(error)),
     })
-}
-
-fn wall_now() -> WallTime {
-    WallTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64))
 }
 
 struct MemoryDriver {

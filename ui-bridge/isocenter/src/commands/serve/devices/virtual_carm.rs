@@ -7,7 +7,7 @@ use crate::commands::simulate;
 use crate::console::Console;
 use anyhow::{Context, Result};
 use carm::{DeviceError, FrameSource, SourceEvent};
-use service::{Driver, PreRendered};
+use service::{Driver, PreRendered, wall_now};
 use simulated::{Options, Patient, SimulatedCarm};
 
 pub struct VirtualDriver {
@@ -45,7 +45,12 @@ fn render(
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(PreRendered::new(carm.description().clone(), frames))
+    let mut description = carm.description().clone();
+    if let Some(maps) = &mut description.detector_calibration {
+        // Its clock begins with the run; beside the daemon it is calibrated as the daemon starts.
+        maps.acquired = wall_now();
+    }
+    Ok(PreRendered::new(description, frames))
 }
 
 impl Driver for VirtualDriver {

@@ -1,4 +1,9 @@
-//! What a device is to the daemon.
+//! What a device is to the daemon, in its own process or in another.
+
+mod process;
+mod wire;
+
+pub use process::{ProcessDriver, drive};
 
 use carm::{DeviceError, FrameSource};
 
