@@ -59,7 +59,7 @@ impl Rig {
 
     /// On a bus that somebody else made.
     fn start_on(address: String, folder: &Path) -> Self {
-        let settings = ServiceSettings { folder: folder.join("runs") };
+        let settings = ServiceSettings { folder: folder.join("runs"), ..ServiceSettings::default() };
         let panel: Box<dyn service::Driver> = Box::new(Panel);
         let service = Service::start(&settings, vec![(panel, StreamSettings::default())], NoJobs).unwrap();
         let service = Arc::new(service);
