@@ -49,7 +49,7 @@ source_to_isocenter_mm = 785.0
 source_to_detector_mm = 1200.0
 first_angle_deg = -100.0
 arc_deg = {arc}
-ramp_s = 0.2
+ramp_s = {ramp}
 [detector]
 columns = {size}
 rows = {size}
@@ -126,9 +126,11 @@ class Daemon:
         self.fifo = folder / "panel.fifo"
         if not self.fifo.exists():
             os.mkfifo(self.fifo)
+        self.simulate()
         self.small_disk = self.mount()
         (self.data / "runs").mkdir(parents=True, exist_ok=True)
-        self.simulate()
+        shutil.copy(self.folder / "spin.mcap", self.data / "runs" / "old-spin.mcap")
+        (self.data / "runs" / "old-spin.keep").touch()
         self.configure()
         self.process = subprocess.Popen(
             [options.binary, "serve", "--config", folder / "isocenter.toml", "--json"],
@@ -150,9 +152,9 @@ class Daemon:
     def simulate(self):
         size = self.options.size
         make = lambda **more: PROTOCOL.format(rate=self.options.rate, size=size, pitch=300 / size, **more)
-        (self.folder / "live.toml").write_text(make(kind="fluoroscopy", views=8, arc=0.0, volume=""))
+        (self.folder / "live.toml").write_text(make(kind="fluoroscopy", views=8, arc=0.0, ramp=0.0, volume=""))
         volume = "[volume]\nshape = [128, 128, 128]\nvoxel_mm = 1.5\n"
-        spin = PROTOCOL.format(kind="spin", views=120, arc=210.0, rate=self.options.rate, size=128, pitch=300 / 128, volume=volume)
+        spin = PROTOCOL.format(kind="spin", views=120, arc=210.0, ramp=0.2, rate=self.options.rate, size=128, pitch=300 / 128, volume=volume)
         (self.folder / "spin.toml").write_text(spin)
         for name in ["live", "spin"]:
             run = self.folder / f"{name}.mcap"
@@ -161,8 +163,6 @@ class Daemon:
                     [self.options.binary, "simulate", "water-cylinder:150", "--protocol", self.folder / f"{name}.toml",
                      "--ideal", "--out", run], check=True, capture_output=True,
                 )
-        shutil.copy(self.folder / "spin.mcap", self.data / "runs" / "old-spin.mcap")
-        (self.data / "runs" / "old-spin.keep").touch()
 
     def configure(self):
         launch = (f"filesrc location={self.fifo} blocksize=8192 ! rawvideoparse format=gray16-le width=64 height=64 "

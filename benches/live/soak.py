@@ -47,7 +47,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     size = options.size
     (folder / "live.toml").write_text(
-        PROTOCOL.format(kind="fluoroscopy", views=8, arc=0.0, volume="", rate=options.rate, size=size, pitch=300 / size)
+        PROTOCOL.format(kind="fluoroscopy", views=8, arc=0.0, ramp=0.0, volume="", rate=options.rate, size=size, pitch=300 / size)
     )
     run = folder / "live.mcap"
     subprocess.run([binary, "simulate", "water-cylinder:150", "--protocol", folder / "live.toml", "--without", "scatter",
