@@ -256,7 +256,7 @@ class Faults:
         return self.signal_worker(signal.SIGKILL)
 
     def crash_worker(self):
-        return self.signal_worker(signal.SIGSEGV)
+        return self.signal_worker(signal.SIGABRT)
 
     def stop_worker(self):
         return self.signal_worker(signal.SIGSTOP)

@@ -55,9 +55,9 @@ fn driver_that_crashes_or_blocks_is_told_and_comes_back_and_the_other_stream_goe
     let folder = tempfile::tempdir().unwrap();
     let (daemon, url) = Daemon::start(&configuration(folder.path(), CAMERA), &[]);
     wait_for(&url, "live images", |stream| stream["live"] == "live" && stream["shape"]["nu"] == 64);
-    signal("-SEGV", &driver_of(&daemon));
+    signal("-ABRT", &driver_of(&daemon));
     let gone = wait_for(&url, "its crash", |stream| stream["device_reason"] != "");
-    assert!(gone["device_reason"].as_str().unwrap().contains("signal: 11"), "{gone}");
+    assert!(gone["device_reason"].as_str().unwrap().contains("signal: 6"), "{gone}");
     wait_for(&url, "its return", |stream| stream["live"] == "live" && stream["ledger"]["opened"] == 2);
     let driver = driver_of(&daemon);
     signal("-STOP", &driver);

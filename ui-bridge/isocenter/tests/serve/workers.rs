@@ -34,7 +34,7 @@ fn daemon(folder: &Path, side: usize, jobs: &str) -> (Daemon, String) {
 
 /// The last job, once it is as wished.
 fn wait_for_job(url: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(150);
     loop {
         let status: Value = serde_json::from_str(&get(url, "/api/status")).unwrap();
         let job = status["jobs"].as_array().unwrap().last().cloned().unwrap_or_default();
