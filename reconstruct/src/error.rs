@@ -37,6 +37,26 @@ pub enum ReconstructError {
         /// Views in it.
         views: usize,
     },
+    /// Two sweeps that leave lines through the object unmeasured.
+    #[error(
+        "sweeps: expected every line to be measured by one of the two, found {percent:.1} % measured by neither"
+    )]
+    RaysUnmeasured {
+        /// Share of the lines, percent.
+        percent: f64,
+    },
+    /// Two sweeps that do not belong together.
+    #[error("second sweep: expected {what} within {limit:.1} {unit} of the first sweep's, found {found:.1}")]
+    SweepsApart {
+        /// What is compared.
+        what: &'static str,
+        /// The largest difference accepted.
+        limit: f64,
+        /// Unit of both.
+        unit: &'static str,
+        /// The difference.
+        found: f64,
+    },
     /// Neighbouring views lie so far apart that an arc between them cannot be told from the way round.
     #[error(
         "arc: expected neighbouring views less than {limit_deg:.0} degrees apart, found {found_deg:.1} degrees after view {view}"

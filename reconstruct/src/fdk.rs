@@ -12,7 +12,7 @@ use crate::second_pass::SecondPass;
 use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_between};
 use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
-use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume};
+use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume, mask};
 use ndarray::Array3;
 use std::sync::Arc;
 
@@ -331,4 +331,21 @@ pub fn reconstruct_stack(
         fdk.push(ViewInput { projection_matrix, samples }, observer)?;
     }
     fdk.finish(observer)
+}
+
+/// Adds the second of two sweeps to the first: what each of [`FdkPlan::for_two_sweeps`]'s plans gave.
+///
+/// # Panics
+/// When the volumes are not of one grid or lack their masks: a bug of the caller.
+pub fn add_second_sweep(volume: &mut Volume, second: &Volume) {
+    assert_eq!(volume.grid, second.grid, "both sweeps fill one grid");
+    volume.values += &second.values;
+    let (Some(bits), Some(others)) = (&mut volume.mask, &second.mask) else {
+        panic!("volumes of two sweeps carry masks");
+    };
+    bits.zip_mut_with(others, |bits, other| {
+        *bits = (*bits & *other & mask::FIELD_OF_VIEW) | ((*bits | *other) & !mask::FIELD_OF_VIEW);
+    });
+    volume.provenance.stages.extend(second.provenance.stages.iter().cloned());
+    volume.provenance.warnings.extend(second.provenance.warnings.iter().cloned());
 }

@@ -13,7 +13,7 @@ const VIEWS_ASKED: usize = 64;
 /// Bits of [`mask`] for every voxel, `[z, y, x]`.
 ///
 /// A voxel is seen by a view when it projects between the centres of the outermost pixels of the real detector. An
-/// offset detector's narrow side counts as seen where the conjugate ray is measured.
+/// offset detector's narrow side counts as seen where the conjugate ray, or the other sweep's, is measured.
 pub(crate) fn field_of_view(plan: &FdkPlan) -> Array3<u8> {
     let views = plan.given_scan.views();
     let stride = views.len().div_ceil(VIEWS_ASKED);
@@ -52,8 +52,13 @@ impl Seen {
         planes.extend(between(real.matrix(), 1, [0.0, detector.nv as f64 - 1.0]));
         // The virtual detector holds the real one, but for extreme tilts.
         planes.extend(between(&virtual_view.p, 1, [0.0, virtual_nv - 1.0]));
-        if let Redundancy::OffsetFullTurn { .. } = plan.redundancy {
-            let reach = virtual_view.focal_u_px * plan.fan.half_rad().tan();
+        let half_fan_rad = match plan.redundancy {
+            Redundancy::OffsetFullTurn { .. } => Some(plan.fan.half_rad()),
+            Redundancy::TwoSweeps { own, other, .. } => Some(own.fan.half_rad().min(other.fan.half_rad())),
+            _ => None,
+        };
+        if let Some(half_fan_rad) = half_fan_rad {
+            let reach = virtual_view.focal_u_px * half_fan_rad.tan();
             let centre = virtual_view.principal_u_px;
             planes.extend(between(&virtual_view.p, 0, [centre - reach, centre + reach]));
         } else {

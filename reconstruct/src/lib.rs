@@ -59,10 +59,10 @@ pub mod virtual_detector;
 
 pub use backproject::{Backend, Isa};
 pub use error::ReconstructError;
-pub use fdk::{Fdk, Observer, Silent, ViewInput, reconstruct_stack};
+pub use fdk::{Fdk, Observer, Silent, ViewInput, add_second_sweep, reconstruct_stack};
 pub use orbit::Orbit;
 pub use plan::{FdkOptions, FdkPlan, Slab, rows_per_voxel};
 pub use ramp::Apodisation;
-pub use redundancy::{FanRange, Redundancy};
+pub use redundancy::{Coverage, FanRange, RayMap, Redundancy};
 pub use second_pass::{ConeBeamArtefact, SecondPass};
 pub use signal::{Rows, Samples, WaterPrecorrection, line_integrals, to_hu};

@@ -4,7 +4,7 @@ use crate::backproject::{Backend, ColumnLayout, PADDING};
 use crate::error::ReconstructError;
 use crate::orbit::Orbit;
 use crate::ramp::{Apodisation, RampFilter};
-use crate::redundancy::{FanRange, Redundancy};
+use crate::redundancy::{Coverage, FanRange, RayMap, Redundancy};
 use crate::signal::WaterPrecorrection;
 use crate::truncation::{MAX_EXTENSION, Sides};
 use crate::virtual_detector::{VirtualGrid, VirtualView};
@@ -16,6 +16,9 @@ use std::sync::Arc;
 ///
 /// Up to here rows are filtered along the source's motion without its part along the columns.
 const PARALLEL_TILT_RAD: f64 = 1.0 / 57.295_779_513_082_32;
+/// Two sweeps whose axes and circles differ by more are not of one scan.
+const TWO_AXES_DEG: f64 = 3.0;
+const TWO_CENTRES_MM: f64 = 25.0;
 /// Views gathered before they are back-projected together.
 const DEFAULT_BLOCK_VIEWS: usize = 8;
 
@@ -95,23 +98,44 @@ impl FdkPlan {
     /// # Errors
     /// A geometry without an arc, an arc too short, or an option out of range.
     pub fn new(scan: ScanGeometry, grid: VolumeGrid, options: FdkOptions) -> Result<Self, ReconstructError> {
-        check(&options, &scan)?;
-        let given_scan = scan;
-        let scan = given_scan.with_rows_averaged(options.rows_averaged);
-        let orbit = Orbit::fit(scan.views())?;
-        let layout = ColumnLayout::nearest_to(grid, &orbit.axis);
-        let has_parallel_columns = layout.tilt_rad(&orbit.axis) <= PARALLEL_TILT_RAD;
-        let column = if has_parallel_columns { layout.column_direction() } else { orbit.axis.into_inner() };
-        let virtual_grid = VirtualGrid::covering(&scan, &orbit, &column);
-        let fan = fan_of(&scan, &orbit, virtual_grid, &column);
-        let step = orbit.median_step_rad();
-        let redundancy = if options.confidence_weights {
-            // The arc is checked all the same; only the weights differ.
-            Redundancy::for_sweep(orbit.arc_rad(), step, fan, scan.views().len(), options.limited_angle)?;
-            Redundancy::confidence(orbit.arc_rad(), fan)
-        } else {
-            Redundancy::for_sweep(orbit.arc_rad(), step, fan, scan.views().len(), options.limited_angle)?
+        let sweep = Sweep::new(scan, grid, &options)?;
+        let (arc, step) = (sweep.orbit.arc_rad(), sweep.orbit.median_step_rad());
+        let views = sweep.scan.views().len();
+        let planned = Redundancy::for_sweep(arc, step, sweep.fan, views, options.limited_angle)?;
+        // The arc is checked all the same; only the weights differ.
+        let redundancy =
+            if options.confidence_weights { Redundancy::confidence(arc, sweep.fan) } else { planned };
+        Ok(Self::of_sweep(sweep, options, redundancy))
+    }
+
+    /// Plans for two sweeps round the same axis whose volumes add up to one: detectors that look past the axis on
+    /// different sides see together what neither sees. The sweeps may go the same way round, or there and back.
+    ///
+    /// # Errors
+    /// As [`FdkPlan::new`]; sweeps whose circles differ, or that leave lines unmeasured.
+    pub fn for_two_sweeps(
+        scans: [ScanGeometry; 2],
+        grid: VolumeGrid,
+        options: &FdkOptions,
+    ) -> Result<[Self; 2], ReconstructError> {
+        let [first, second] = scans;
+        let sweeps = [Sweep::new(first, grid, options)?, Sweep::new(second, grid, options)?];
+        let coverage = sweeps.each_ref().map(|sweep| Coverage::new(sweep.orbit.arc_rad(), sweep.fan));
+        let rule = |own: usize, other: usize| {
+            let map = sweeps[other].rays_from(&sweeps[own])?;
+            Redundancy::two_sweeps(coverage[own], coverage[other], map, options.limited_angle)
         };
+        let (first_rule, second_rule) = (rule(0, 1)?, rule(1, 0)?);
+        let [first, second] = sweeps;
+        Ok([
+            Self::of_sweep(first, options.clone(), first_rule),
+            Self::of_sweep(second, options.clone(), second_rule),
+        ])
+    }
+
+    fn of_sweep(sweep: Sweep, options: FdkOptions, redundancy: Redundancy) -> Self {
+        let Sweep { given_scan, scan, orbit, layout, has_parallel_columns, column, virtual_grid, fan } =
+            sweep;
         let margin = match options.truncation_water_per_mm {
             Some(_) => (virtual_grid.nu as f64 * MAX_EXTENSION).ceil() as usize,
             None => 0,
@@ -119,7 +143,7 @@ impl FdkPlan {
         let ramp = RampFilter::new(virtual_grid.nu + 2 * margin, virtual_grid.nu, options.apodisation);
         let sides = continued_sides(&scan, &orbit, virtual_grid, &column, redundancy);
         let precorrection = WaterPrecorrection::new(&options.water_precorrection);
-        Ok(Self {
+        Self {
             given_scan,
             scan,
             options,
@@ -134,7 +158,7 @@ impl FdkPlan {
             sides,
             ramp,
             precorrection,
-        })
+        }
     }
 
     /// The fitted orbit.
@@ -241,6 +265,62 @@ impl FdkPlan {
     }
 }
 
+/// The part of a plan that comes before the weights.
+struct Sweep {
+    given_scan: ScanGeometry,
+    scan: ScanGeometry,
+    orbit: Orbit,
+    layout: ColumnLayout,
+    has_parallel_columns: bool,
+    column: Vector3<f64>,
+    virtual_grid: VirtualGrid,
+    fan: FanRange,
+}
+
+impl Sweep {
+    fn new(
+        given_scan: ScanGeometry,
+        grid: VolumeGrid,
+        options: &FdkOptions,
+    ) -> Result<Self, ReconstructError> {
+        check(options, &given_scan)?;
+        let scan = given_scan.with_rows_averaged(options.rows_averaged);
+        let orbit = Orbit::fit(scan.views())?;
+        let layout = ColumnLayout::nearest_to(grid, &orbit.axis);
+        let has_parallel_columns = layout.tilt_rad(&orbit.axis) <= PARALLEL_TILT_RAD;
+        let column = if has_parallel_columns { layout.column_direction() } else { orbit.axis.into_inner() };
+        let virtual_grid = VirtualGrid::covering(&scan, &orbit, &column);
+        let fan = fan_of(&scan, &orbit, virtual_grid, &column);
+        let virtual_grid = if fan.is_offset() {
+            let views = scan.views().iter();
+            let virtual_view = |real| VirtualView::new(real, scan.detector(), virtual_grid, &orbit, &column);
+            virtual_grid.reaching(fan.half_rad(), views.map(virtual_view))
+        } else {
+            virtual_grid
+        };
+        Ok(Self { given_scan, scan, orbit, layout, has_parallel_columns, column, virtual_grid, fan })
+    }
+
+    /// From the rays of `other`, a sweep round the same circle, to this one's. Angles of rays begin half a step
+    /// before the first view.
+    fn rays_from(&self, other: &Self) -> Result<RayMap, ReconstructError> {
+        let (orbit, others) = (&self.orbit, &other.orbit);
+        let cosine = orbit.axis.dot(&others.axis);
+        let apart = [
+            ("the rotation axis", TWO_AXES_DEG, "degrees", cosine.abs().min(1.0).acos().to_degrees()),
+            ("the centre", TWO_CENTRES_MM, "mm", (orbit.centre - others.centre).norm()),
+            ("the radius", TWO_CENTRES_MM, "mm", (orbit.radius_mm - others.radius_mm).abs()),
+        ];
+        if let Some(&(what, limit, unit, found)) = apart.iter().find(|(_, limit, _, found)| found > limit) {
+            return Err(ReconstructError::SweepsApart { what, limit, unit, found });
+        }
+        let direction = cosine.signum();
+        let [half_step, others_half_step] = [orbit, others].map(|orbit| orbit.median_step_rad() / 2.0);
+        let start_rad = orbit.angle_near(&other.scan.views()[0].source_position(), 0.0);
+        Ok(RayMap { direction, offset_rad: start_rad - direction * others_half_step + half_step })
+    }
+}
+
 /// Detector rows that a voxel in the middle of the grid spans along the rotation axis.
 ///
 /// # Errors
@@ -311,8 +391,10 @@ fn continued_sides(
     column: &Vector3<f64>,
     redundancy: Redundancy,
 ) -> Sides {
-    let Redundancy::OffsetFullTurn { wide_side, .. } = redundancy else {
-        return Sides { low: true, high: true };
+    let wide_side = match redundancy {
+        Redundancy::OffsetFullTurn { wide_side, .. } => wide_side,
+        Redundancy::TwoSweeps { own, .. } if own.fan.is_offset() => own.fan.wide_side(),
+        _ => return Sides { low: true, high: true },
     };
     let first = VirtualView::new(&scan.views()[0], scan.detector(), grid, orbit, column);
     let wide_is_high = wide_side * fan_sign(orbit, &first) > 0.0;

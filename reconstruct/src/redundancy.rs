@@ -28,12 +28,27 @@ impl FanRange {
         self.high_rad.max(-self.low_rad)
     }
 
+    /// Whether one side is wider than the other.
+    pub(crate) fn is_offset(&self) -> bool {
+        self.asymmetry() >= CENTRED_ASYMMETRY
+    }
+
+    /// +1 when the wider side is that of positive angles, else -1.
+    pub(crate) fn wide_side(&self) -> f64 {
+        if self.high_rad > -self.low_rad { 1.0 } else { -1.0 }
+    }
+
     /// Share by which the wider side exceeds the narrower one.
     fn asymmetry(&self) -> f64 {
         1.0 - self.common_rad() / self.half_rad()
     }
 }
 
+/// Share of an arc over which one of two sweeps fades in and out.
+const TAPERED_SHARE: f64 = 0.1;
+/// Angles and fan angles at which unmeasured lines are looked for, and what a single sweep may leave.
+const UNMEASURED_MAX_PERCENT: f64 = 5.0;
+const LINES_ASKED: [usize; 2] = [360, 40];
 /// Sides that differ by less than this share of the half fan count as one centred detector.
 const CENTRED_ASYMMETRY: f64 = 0.02;
 
@@ -65,6 +80,51 @@ pub enum Redundancy {
         /// The detector's fan.
         fan: FanRange,
     },
+    /// One of two sweeps round the same axis, whose detectors may look past the axis on different sides: a
+    /// confidence per ray, divided by the confidence of all measurements of its line in both sweeps.
+    TwoSweeps {
+        /// What this sweep measures.
+        own: Coverage,
+        /// What the other one does.
+        other: Coverage,
+        /// From this sweep's rays to the other's.
+        other_from_own: RayMap,
+    },
+}
+
+/// Rays that a sweep measures, with smooth ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coverage {
+    /// Arc covered, radians.
+    pub arc_rad: f64,
+    /// Width of the taper at either end of the arc, radians.
+    pub taper_rad: f64,
+    /// The detector's fan.
+    pub fan: FanRange,
+}
+
+impl Coverage {
+    /// With a taper of a tenth of the arc.
+    pub(crate) fn new(arc_rad: f64, fan: FanRange) -> Self {
+        Self { arc_rad, taper_rad: arc_rad * TAPERED_SHARE, fan }
+    }
+
+    fn confidence(&self, beta: f64, gamma: f64) -> f64 {
+        arc_taper(beta, self.arc_rad, self.taper_rad) * fan_taper(gamma, self.fan)
+    }
+
+    fn total(&self, beta: f64, gamma: f64) -> f64 {
+        total_confidence(|beta, gamma| self.confidence(beta, gamma), beta, gamma, self.arc_rad)
+    }
+}
+
+/// The same ray in the angles of another sweep: `(direction * beta + offset, direction * gamma)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RayMap {
+    /// +1 when both sweeps turn the same way round, -1 otherwise.
+    pub direction: f64,
+    /// Radians.
+    pub offset_rad: f64,
 }
 
 impl Redundancy {
@@ -73,7 +133,8 @@ impl Redundancy {
     /// `arc_rad`: half a step beyond both ends included. `step_rad`: median angular step.
     ///
     /// # Errors
-    /// [`ReconstructError::ArcTooShort`] for less than 180 degrees plus the fan, unless `limited_angle`.
+    /// [`ReconstructError::ArcTooShort`] for less than 180 degrees plus the fan, [`ReconstructError::RaysUnmeasured`]
+    /// for an offset detector without a full turn, both unless `limited_angle`.
     ///
     /// # Method
     /// Full turn: Feldkamp et al., J. Opt. Soc. Am. A 1, 1984. Offset detector: Wang, Med. Phys. 29, 2002.
@@ -85,7 +146,7 @@ impl Redundancy {
         views: usize,
         limited_angle: bool,
     ) -> Result<Self, ReconstructError> {
-        let is_centred = fan.asymmetry() < CENTRED_ASYMMETRY;
+        let is_centred = !fan.is_offset();
         if arc_rad > TAU + step_rad * 0.75 {
             return Ok(Self::ConfidenceNormalised { arc_rad, taper_rad: arc_rad - TAU, fan });
         }
@@ -93,8 +154,7 @@ impl Redundancy {
             return Ok(if is_centred {
                 Self::FullTurn
             } else {
-                let wide_side = if fan.high_rad > -fan.low_rad { 1.0 } else { -1.0 };
-                Self::OffsetFullTurn { overlap_rad: fan.common_rad().max(0.0), wide_side }
+                Self::OffsetFullTurn { overlap_rad: fan.common_rad().max(0.0), wide_side: fan.wide_side() }
             });
         }
         let needed = PI + 2.0 * fan.half_rad();
@@ -105,6 +165,14 @@ impl Redundancy {
                 found_deg: arc_rad.to_degrees(),
                 views,
             });
+        }
+        if !is_centred && !limited_angle {
+            // A few rays less at one end of the fan are the wobble's; a detector that looks past the axis needs more.
+            let coverage = Coverage::new(arc_rad, fan);
+            let percent = unmeasured_percent(fan.half_rad(), |beta, gamma| coverage.total(beta, gamma));
+            if percent > UNMEASURED_MAX_PERCENT {
+                return Err(ReconstructError::RaysUnmeasured { percent });
+            }
         }
         if arc_rad < PI + 2.0 * step_rad || !is_centred {
             return Ok(Self::confidence(arc_rad, fan));
@@ -117,6 +185,26 @@ impl Redundancy {
         let spare = (arc_rad - PI - 2.0 * fan.common_rad()).max(0.0) / 2.0;
         let taper_rad = (spare + fan.common_rad()).min(arc_rad / 4.0);
         Self::ConfidenceNormalised { arc_rad, taper_rad, fan }
+    }
+
+    /// The rule for one of two sweeps that together see the whole fan.
+    ///
+    /// # Errors
+    /// [`ReconstructError::RaysUnmeasured`] when lines are left that neither measures, unless `limited_angle`.
+    pub(crate) fn two_sweeps(
+        own: Coverage,
+        other: Coverage,
+        other_from_own: RayMap,
+        limited_angle: bool,
+    ) -> Result<Self, ReconstructError> {
+        let half_fan_rad = own.fan.half_rad().min(other.fan.half_rad());
+        let percent = unmeasured_percent(half_fan_rad, |beta, gamma| {
+            in_both(&own, &other, &other_from_own, beta, gamma)
+        });
+        if percent > 0.0 && !limited_angle {
+            return Err(ReconstructError::RaysUnmeasured { percent });
+        }
+        Ok(Self::TwoSweeps { own, other, other_from_own })
     }
 
     /// Share of the ray `(beta, gamma)`.
@@ -145,6 +233,13 @@ impl Redundancy {
                 }
                 own / total_confidence(confidence, beta_rad, gamma_rad, arc_rad)
             }
+            Self::TwoSweeps { own, other, other_from_own } => {
+                let confidence = own.confidence(beta_rad, gamma_rad);
+                if confidence <= 0.0 {
+                    return 0.0;
+                }
+                confidence / in_both(&own, &other, &other_from_own, beta_rad, gamma_rad)
+            }
         }
     }
 
@@ -155,8 +250,28 @@ impl Redundancy {
             Self::OffsetFullTurn { .. } => "offset-full-turn",
             Self::ShortScan { .. } => "short-scan",
             Self::ConfidenceNormalised { .. } => "confidence-normalised",
+            Self::TwoSweeps { .. } => "two-sweeps",
         }
     }
+}
+
+/// Share of the lines of a fan to either side that nothing measures.
+fn unmeasured_percent(half_fan_rad: f64, total: impl Fn(f64, f64) -> f64) -> f64 {
+    let [angles, fans] = LINES_ASKED;
+    let mut unmeasured = 0;
+    for angle in 0..angles {
+        let beta = TAU * (angle as f64 + 0.5) / angles as f64;
+        for fan in 0..fans {
+            let gamma = half_fan_rad * (2.0 * (fan as f64 + 0.5) / fans as f64 - 1.0);
+            unmeasured += usize::from(total(beta, gamma) <= 0.0);
+        }
+    }
+    100.0 * unmeasured as f64 / (angles * fans) as f64
+}
+
+/// Confidence of all measurements of a line, given as a ray of the first of two sweeps.
+fn in_both(own: &Coverage, other: &Coverage, map: &RayMap, beta: f64, gamma: f64) -> f64 {
+    own.total(beta, gamma) + other.total(map.direction * beta + map.offset_rad, map.direction * gamma)
 }
 
 /// The causal form: the head of the sweep tapers in, and the tail gets what the head left over, so that the
@@ -190,11 +305,10 @@ fn fan_taper(gamma: f64, fan: FanRange) -> f64 {
         return 0.0;
     }
     let overlap = fan.common_rad();
-    if fan.asymmetry() < CENTRED_ASYMMETRY || overlap <= 0.0 {
+    if !fan.is_offset() || overlap <= 0.0 {
         return 1.0;
     }
-    let from_narrow_edge =
-        if fan.high_rad > -fan.low_rad { gamma - fan.low_rad } else { fan.high_rad - gamma };
+    let from_narrow_edge = if fan.wide_side() > 0.0 { gamma - fan.low_rad } else { fan.high_rad - gamma };
     let width = 2.0 * overlap;
     if from_narrow_edge >= width {
         1.0
@@ -261,6 +375,36 @@ mod tests {
             assert!(matches!(rule, Redundancy::OffsetFullTurn { .. }));
             assert_lines_count_once(rule, TAU, fan);
         }
+    }
+
+    /// Half-overlapping detectors on either side, 200 degrees each, there and back or twice the same way.
+    #[test]
+    fn redundancy_two_sweeps_count_every_line_once() {
+        let own = Coverage::new(3.7, FanRange { low_rad: -0.05, high_rad: 0.25 });
+        let (same_way, back) = (FanRange { low_rad: -0.25, high_rad: 0.05 }, own.fan);
+        for (fan, direction, offset_rad) in [(same_way, 1.0, 0.1), (back, -1.0, 3.5)] {
+            let other = Coverage::new(3.5, fan);
+            let map = RayMap { direction, offset_rad };
+            // (beta, gamma) = direction * ((beta', gamma') - (offset, 0)).
+            let inverse = RayMap { direction, offset_rad: -direction * offset_rad };
+            let rule = Redundancy::two_sweeps(own, other, map, false).unwrap();
+            let other_rule = Redundancy::two_sweeps(other, own, inverse, false).unwrap();
+            for i in 0..300 {
+                for j in -12..=12 {
+                    let (beta, gamma) = (TAU * f64::from(i) / 300.0, 0.02 * f64::from(j));
+                    let seen = |rule: &Redundancy, arc: f64, beta: f64, gamma: f64| {
+                        total_confidence(|b, g| rule.weight(b, g), beta, gamma, arc)
+                    };
+                    let sum = seen(&rule, own.arc_rad, beta, gamma)
+                        + seen(&other_rule, other.arc_rad, direction * beta + offset_rad, direction * gamma);
+                    assert!((sum - 1.0).abs() < 1e-9, "direction {direction}, {beta} {gamma}: {sum}");
+                }
+            }
+        }
+        let one_sided = Coverage::new(3.5, own.fan);
+        let map = RayMap { direction: 1.0, offset_rad: 0.0 };
+        let error = Redundancy::two_sweeps(own, one_sided, map, false).unwrap_err();
+        assert!(matches!(error, ReconstructError::RaysUnmeasured { .. }), "{error}");
     }
 
     #[test]

@@ -512,3 +512,61 @@ fn fdk_makes_the_same_volume_in_slabs() {
         assert!(error.contains("memory"), "{error}");
     }
 }
+
+/// A sweep whose detector looks past the axis by `shift_mm` along its rows, the last view first where `is_back`.
+fn shifted_sweep(shift_mm: f64, is_back: bool) -> ScanGeometry {
+    let centred = circle_scan(150, 212.0);
+    let mut views: Vec<ProjectionMatrix> = centred
+        .views()
+        .iter()
+        .map(|p| {
+            let (axes, source) = (p.detector_axes(), p.source_position());
+            let [u, v] = detector().centre();
+            let (e_u, e_v) = (axes.e_u.into_inner(), axes.e_v.into_inner());
+            let centre = source + p.ray(u, v).normalize() * 1200.0 + e_u * shift_mm;
+            ProjectionMatrix::from_pose(&DetectorPose { source, centre, e_u, e_v }, &detector()).unwrap()
+        })
+        .collect();
+    if is_back {
+        views.reverse();
+    }
+    ScanGeometry::new(detector(), views).unwrap()
+}
+
+/// Each detector reaches 40 mm over the axis; the body needs nearly four times that on either side.
+#[test]
+fn fdk_joins_two_sweeps_with_offset_detectors() {
+    let wide = Ball { centre: Point3::new(4.0, -3.0, 2.0), radius_mm: 150.0, mu_per_mm: 0.02 };
+    let shape = grid([84, 84, 4], [4.0; 3], Matrix3::identity());
+    for is_back in [false, true] {
+        let scans = [shifted_sweep(130.0, false), shifted_sweep(-130.0, is_back)];
+        let options = FdkOptions::default();
+        let alone = FdkPlan::new(scans[0].clone(), shape, options.clone());
+        assert!(matches!(alone.err(), Some(ReconstructError::RaysUnmeasured { .. })));
+        let plans = FdkPlan::for_two_sweeps(scans.clone(), shape, &options).unwrap();
+        let mut volumes = plans.into_iter().zip(&scans).map(|(plan, scan)| {
+            reconstruct_stack(Arc::new(plan), project(scan, &[wide]).view(), &mut Silent).unwrap()
+        });
+        let mut volume = volumes.next().unwrap();
+        add_second_sweep(&mut volume, &volumes.next().unwrap());
+        let mut shells = [(0.0, 0.0); 14];
+        for ((z, y, x), value) in volume.values.indexed_iter() {
+            let from_centre = (volume.grid.point(x as f64, y as f64, z as f64) - wide.centre).norm();
+            if from_centre < 140.0 {
+                assert_eq!(
+                    volume.mask.as_ref().unwrap()[(z, y, x)] & mask::FIELD_OF_VIEW,
+                    mask::FIELD_OF_VIEW
+                );
+                let shell = &mut shells[(from_centre / 10.0) as usize];
+                *shell = (shell.0 + f64::from(*value), shell.1 + 1.0);
+            }
+        }
+        for (shell, (sum, count)) in shells.into_iter().enumerate().filter(|(_, (_, count))| *count > 0.0) {
+            let error = sum / count / wide.mu_per_mm - 1.0;
+            assert!(error.abs() < 0.01, "{} mm from the centre, back: {is_back}: {error}", shell * 10);
+        }
+        let one_sided = [scans[0].clone(), scans[0].clone()];
+        let error = FdkPlan::for_two_sweeps(one_sided, shape, &options).err().unwrap();
+        assert!(matches!(error, ReconstructError::RaysUnmeasured { .. }), "{error}");
+    }
+}

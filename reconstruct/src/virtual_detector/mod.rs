@@ -31,6 +31,10 @@ pub struct VirtualGrid {
     pub nu: usize,
     /// Rows.
     pub nv: usize,
+    /// Columns before those that hold the real detector.
+    pub before_u: usize,
+    /// Columns after them.
+    pub after_u: usize,
 }
 
 /// The virtual detector of one view.
@@ -89,7 +93,8 @@ impl VirtualView {
         let [real_centre_u, real_centre_v] = detector.centre();
         let centre_ray = real.ray(real_centre_u, real_centre_v);
         let depth = centre_ray.dot(&normal);
-        let principal_u_px = (grid.nu as f64 - 1.0) / 2.0 - axes.focal_u_px * centre_ray.dot(&e_u) / depth;
+        let middle_u = grid.before_u as f64 + ((grid.nu - grid.before_u - grid.after_u) as f64 - 1.0) / 2.0;
+        let principal_u_px = middle_u - axes.focal_u_px * centre_ray.dot(&e_u) / depth;
         let principal_v_px = (grid.nv as f64 - 1.0) / 2.0 - axes.focal_v_px * centre_ray.dot(&e_v) / depth;
 
         let m = Matrix3::from_rows(&[
@@ -158,7 +163,7 @@ impl VirtualGrid {
     /// per side).
     pub fn covering(scan: &ScanGeometry, orbit: &Orbit, column: &Vector3<f64>) -> Self {
         let detector = scan.detector();
-        let same = Self { nu: detector.nu, nv: detector.nv };
+        let same = Self { nu: detector.nu, nv: detector.nv, before_u: 0, after_u: 0 };
         let (mut grow_u, mut grow_v) = (0.0_f64, 0.0_f64);
         let (last_u, last_v) = (detector.nu as f64 - 0.5, detector.nv as f64 - 0.5);
         for real in scan.views() {
@@ -175,7 +180,21 @@ impl VirtualGrid {
             let margin = (excess - 1e-3).max(0.0).min(size as f64 * MAX_GROWTH).ceil() as usize;
             size + 2 * margin
         };
-        Self { nu: grown(detector.nu, grow_u), nv: grown(detector.nv, grow_v) }
+        Self { nu: grown(detector.nu, grow_u), nv: grown(detector.nv, grow_v), ..same }
+    }
+
+    /// This grid with columns on either side until every view's reaches fan angles of `half_fan_rad` both ways: rows
+    /// that end at weight zero on the narrow side of an offset detector do not end there once they are filtered.
+    pub fn reaching(self, half_fan_rad: f64, views: impl Iterator<Item = VirtualView>) -> Self {
+        let last = self.nu as f64 - 1.0;
+        let (mut before, mut after) = (0.0_f64, 0.0_f64);
+        for view in views {
+            let reach = view.focal_u_px * half_fan_rad.tan();
+            before = before.max(reach - view.principal_u_px);
+            after = after.max(view.principal_u_px + reach - last);
+        }
+        let (before_u, after_u) = (before.ceil() as usize, after.ceil() as usize);
+        Self { nu: self.nu + before_u + after_u, nv: self.nv, before_u, after_u }
     }
 }
 

@@ -47,7 +47,7 @@ fn ray_value(ray: &Vector3<f64>) -> f32 {
 fn virtual_detector_of_an_ideal_circle_copies_pixels() {
     let scan = circle_scan(60, 220.0);
     let (view, grid) = view_of(&scan, 17);
-    assert_eq!(grid, VirtualGrid { nu: detector().nu, nv: detector().nv });
+    assert_eq!(grid, VirtualGrid { nu: detector().nu, nv: detector().nv, before_u: 0, after_u: 0 });
     let alignment = view.alignment.expect("an ideal circle needs no interpolation");
     assert_eq!(
         (alignment.u_step, alignment.v_step),

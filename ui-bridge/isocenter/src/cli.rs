@@ -198,6 +198,12 @@ pub struct Reconstruct {
     /// RTK geometry (`.xml`) or matrices (`.txt`) of a stack.
     #[arg(long)]
     pub geometry: Option<PathBuf>,
+    /// A second sweep's stack round the same axis, its detector offset to the other side: both fill one volume.
+    #[arg(long)]
+    pub second_sweep: Option<PathBuf>,
+    /// Geometry of the second stack.
+    #[arg(long, requires = "second_sweep")]
+    pub second_geometry: Option<PathBuf>,
     /// The volume to write.
     #[arg(long)]
     pub out: PathBuf,

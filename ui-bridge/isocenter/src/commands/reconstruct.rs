@@ -4,6 +4,7 @@ mod consistency;
 mod in_parts;
 mod noise;
 mod refine;
+mod two_sweeps;
 
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
@@ -11,10 +12,12 @@ use crate::console::{Console, Outcome};
 use crate::volumes::{Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
 use anyhow::{Context, Result, bail};
 use capture::RunReader;
-use carm::{ScanGeometry, VolumeGrid};
+use carm::{ScanGeometry, Volume, VolumeGrid};
 use interchange::{ProjectionStack, read_projection_stack};
 use in_parts::MadeInParts;
+use indicatif::ProgressBar;
 use nalgebra::{Matrix3, Point3};
+use ndarray::Array3;
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
 use serde_json::{Value, json};
 use session::{RunSettings, StageTimes, reconstruct_run};
@@ -33,16 +36,23 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
     let pool = thread_pool(options.volume.threads)?;
     let threads = pool.current_num_threads();
     let mut report = if is_run {
-        if options.geometry.is_some() {
-            bail!("{}: a run carries its own geometry; expected no --geometry", options.input.display());
+        if options.geometry.is_some() || options.second_sweep.is_some() {
+            let name = options.input.display();
+            bail!("{name}: a run carries its own geometry; expected no --geometry and no --second-sweep");
         }
         pool.install(|| from_run(options, console, threads))
     } else {
         let mut stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
-        pool.install(|| {
-            let told = consistency::of_stack(options, console, &mut stack)?;
-            Ok(consistency::told_with(told, from_stack(options, console, stack, threads)?))
-        })
+        match &options.second_sweep {
+            None => pool.install(|| {
+                let told = consistency::of_stack(options, console, &mut stack)?;
+                Ok(consistency::told_with(told, from_stack(options, console, stack, threads)?))
+            }),
+            Some(path) => {
+                let second = read_projection_stack(path, options.second_geometry.as_deref())?;
+                pool.install(|| from_two_stacks(options, console, &stack, &second, threads))
+            }
+        }
     }
     .map_err(|error| name_input(error, &options.input))?;
     report["out"] = json!(options.out);
@@ -140,15 +150,7 @@ fn from_stack(
     }
     let summary = geometry_summary(&geometry, &orbit);
     let matrices = geometry.views().to_vec();
-    let fdk_options = FdkOptions {
-        apodisation: volume_options.filter,
-        backend: volume_options.backend,
-        limited_angle: volume_options.limited_angle,
-        truncation_water_per_mm: (volume_options.truncation == Some(TruncationChoice::Water))
-            .then_some(options.mu_water),
-        ..FdkOptions::default()
-    };
-    let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options)?);
+    let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options(options))?);
     let mut stages = StageTimes::default();
     if let (Some(allowed), false) = (volume_options.memory, is_iterative) {
         let slabs = plan.slabs(allowed.saturating_sub(views_bytes))?;
@@ -165,16 +167,7 @@ fn from_stack(
         }
     }
     let bar = console.progress(matrices.len() as u64, "reconstructing");
-    let mut fdk = Fdk::new(Arc::clone(&plan));
-    for (projection_matrix, view) in matrices.iter().zip(line_integrals.outer_iter()) {
-        let samples = view.as_slice().context("a projection stack in standard layout")?;
-        let input =
-            ViewInput { projection_matrix: *projection_matrix, samples: Samples::LineIntegrals(samples) };
-        fdk.push(input, &mut stages)?;
-        bar.inc(1);
-        cancel::check()?;
-    }
-    let mut volume = fdk.finish(&mut stages)?;
+    let mut volume = fill(Arc::clone(&plan), &line_integrals, &bar, &mut stages)?;
     let noise = noise::of_stack(options, console, &plan, scan.detector(), line_integrals.view())?;
     let mut refined = None;
     if is_iterative {
@@ -199,6 +192,66 @@ fn from_stack(
     refine::tell(&mut report, &volume, refined);
     noise::tell(&mut report, noise);
     Ok(about_stack(report, &plan, summary))
+}
+
+/// Both sweeps into one volume.
+fn from_two_stacks(
+    options: &Reconstruct,
+    console: &Console,
+    first: &ProjectionStack,
+    second: &ProjectionStack,
+    threads: usize,
+) -> Result<Value> {
+    let start = Instant::now();
+    let orbit = Orbit::fit(first.geometry.views())?;
+    let grid = grid_of(&options.volume, &default_grid(&first.geometry, &orbit)?)?;
+    let samples = first.line_integrals.len() + second.line_integrals.len();
+    check_memory(&options.volume, &grid, (samples * size_of::<f32>()) as u64)?;
+    if options.iterative.algorithm != AlgorithmChoice::Fdk {
+        bail!("two sweeps: expected the algorithm fdk, found an iterative one");
+    }
+    let mut stages = StageTimes::default();
+    let (mut volume, plans) =
+        two_sweeps::run([first, second], grid, &fdk_options(options), console, &mut stages)?;
+    if options.volume.hu {
+        to_hu(&mut volume, options.mu_water);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    volume.provenance.warnings.extend(first.source.warnings.iter().chain(&second.source.warnings).cloned());
+    write(&volume, &options.out)?;
+    let report = facts(&volume, seconds, threads, &stages);
+    let mut report = about_stack(report, &plans[0], geometry_summary(&first.geometry, &orbit));
+    report["views"] = json!(plans.iter().map(|plan| plan.views().len()).sum::<usize>());
+    Ok(report)
+}
+
+/// One plan's volume from all its views.
+fn fill(
+    plan: Arc<FdkPlan>,
+    line_integrals: &Array3<f32>,
+    bar: &ProgressBar,
+    stages: &mut StageTimes,
+) -> Result<Volume> {
+    let matrices = plan.views().to_vec();
+    let mut fdk = Fdk::new(plan);
+    for (projection_matrix, view) in matrices.into_iter().zip(line_integrals.outer_iter()) {
+        let samples = view.to_slice().context("a projection stack in standard layout")?;
+        fdk.push(ViewInput { projection_matrix, samples: Samples::LineIntegrals(samples) }, stages)?;
+        bar.inc(1);
+        cancel::check()?;
+    }
+    Ok(fdk.finish(stages)?)
+}
+
+fn fdk_options(options: &Reconstruct) -> FdkOptions {
+    let volume = &options.volume;
+    FdkOptions {
+        apodisation: volume.filter,
+        backend: volume.backend,
+        limited_angle: volume.limited_angle,
+        truncation_water_per_mm: (volume.truncation == Some(TruncationChoice::Water)).then_some(options.mu_water),
+        ..FdkOptions::default()
+    }
 }
 
 fn about_stack(mut report: Value, plan: &FdkPlan, geometry: Value) -> Value {

@@ -1,12 +1,11 @@
 //! Volumes larger than the memory allowed: slab after slab from the same views, straight into the file.
 
-use crate::cancel;
 use crate::console::Console;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use carm::{Provenance, Quantity, VolumeGrid};
 use interchange::VolumeWriter;
 use ndarray::Array3;
-use reconstruct::{Fdk, Samples, Slab, ViewInput, to_hu};
+use reconstruct::{Slab, to_hu};
 use session::{StageTimes, VolumeHasher};
 use std::path::Path;
 
@@ -42,16 +41,7 @@ pub(super) fn run(
     let mut writer = VolumeWriter::create(out, grid, quantity)?;
     let mut provenance = Provenance::default();
     for Slab { first_voxel, plan } in slabs {
-        let matrices = plan.views().to_vec();
-        let mut fdk = Fdk::new(plan);
-        for (projection_matrix, view) in matrices.into_iter().zip(line_integrals.outer_iter()) {
-            let samples = view.to_slice().context("a projection stack in standard layout")?;
-            let samples = Samples::LineIntegrals(samples);
-            fdk.push(ViewInput { projection_matrix, samples }, stages)?;
-            bar.inc(1);
-            cancel::check()?;
-        }
-        let mut volume = fdk.finish(stages)?;
+        let mut volume = super::fill(plan, line_integrals, &bar, stages)?;
         if let Some(mu) = mu_water {
             to_hu(&mut volume, mu);
         }
