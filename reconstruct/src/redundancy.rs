@@ -47,7 +47,7 @@ impl FanRange {
 /// Share of an arc over which one of two sweeps fades in and out.
 const TAPERED_SHARE: f64 = 0.1;
 /// Angles and fan angles at which unmeasured lines are looked for, and what a single sweep may leave.
-const UNMEASURED_MAX_PERCENT: f64 = 5.0;
+const UNMEASURED_MAX_PERCENT: f64 = 10.0;
 const LINES_ASKED: [usize; 2] = [360, 40];
 /// Sides that differ by less than this share of the half fan count as one centred detector.
 const CENTRED_ASYMMETRY: f64 = 0.02;
@@ -167,7 +167,8 @@ impl Redundancy {
             });
         }
         if !is_centred && !limited_angle {
-            // A few rays less at one end of the fan are the wobble's; a detector that looks past the axis needs more.
+            // Where a little is missing at one end of the fan the field of view ends earlier; a detector that looks
+            // past the axis needs more.
             let coverage = Coverage::new(arc_rad, fan);
             let percent = unmeasured_percent(fan.half_rad(), |beta, gamma| coverage.total(beta, gamma));
             if percent > UNMEASURED_MAX_PERCENT {
