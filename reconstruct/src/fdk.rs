@@ -7,6 +7,7 @@
 use crate::backproject::{Backprojector, FilteredView, backprojector};
 use crate::error::ReconstructError;
 use crate::field_of_view::field_of_view;
+use crate::observer::Observer;
 use crate::plan::FdkPlan;
 use crate::second_pass::SecondPass;
 use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_between};
@@ -20,20 +21,6 @@ use std::sync::Arc;
 const MAX_OFF_ORBIT: f64 = 0.1;
 /// Steps by which a sweep may miss its planned ends before its weights no longer suit.
 const MAX_MISSING_STEPS: f64 = 2.0;
-
-/// Runs each stage; a caller that owns a clock may time it.
-pub trait Observer: Send {
-    /// Runs `work`, which is the stage called `name`.
-    fn stage(&mut self, name: &'static str, work: &mut dyn FnMut()) {
-        let _ = name;
-        work();
-    }
-}
-
-/// An observer that only looks on.
-pub struct Silent;
-
-impl Observer for Silent {}
 
 /// One view: its matrix in the space of the plan, and its samples.
 #[derive(Clone, Copy, Debug)]

@@ -40,6 +40,7 @@ mod fdk;
 mod field_of_view;
 pub mod iterative;
 pub mod noise;
+mod observer;
 mod orbit;
 mod plan;
 pub mod project;
@@ -59,7 +60,8 @@ pub mod virtual_detector;
 
 pub use backproject::{Backend, Isa};
 pub use error::ReconstructError;
-pub use fdk::{Fdk, Observer, Silent, ViewInput, add_second_sweep, reconstruct_stack};
+pub use fdk::{Fdk, ViewInput, add_second_sweep, reconstruct_stack};
+pub use observer::{Observer, Silent};
 pub use orbit::Orbit;
 pub use plan::{FdkOptions, FdkPlan, Slab, rows_per_voxel};
 pub use ramp::Apodisation;

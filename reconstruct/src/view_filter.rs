@@ -1,7 +1,7 @@
 //! One view from line integrals to filtered rows: resample, continue, weight, ramp.
 
 use crate::backproject::FilteredView;
-use crate::fdk::Observer;
+use crate::observer::Observer;
 use crate::plan::FdkPlan;
 use crate::ramp::RampScratch;
 use crate::truncation::{RowEdges, RowMasses, continue_row, fit_edges, is_truncated, smooth_edges};

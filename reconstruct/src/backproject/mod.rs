@@ -125,7 +125,10 @@ impl ColumnLayout {
     /// # Panics
     /// When the range is empty or leaves the grid: a bug of the caller.
     pub(crate) fn slab(&self, range: Range<usize>) -> Self {
-        assert!(!range.is_empty() && range.end <= self.whole.shape[self.slow], "a slab {range:?} in the grid");
+        assert!(
+            !range.is_empty() && range.end <= self.whole.shape[self.slow],
+            "a slab {range:?} in the grid"
+        );
         let mut grid = self.whole;
         grid.shape[self.slow] = range.len();
         let mut first = [0.0; 3];

@@ -27,7 +27,8 @@ mod view_fit;
 
 use crate::backproject::Isa;
 use crate::error::ReconstructError;
-use crate::fdk::{Silent, reconstruct_stack};
+use crate::fdk::reconstruct_stack;
+use crate::observer::Silent;
 use crate::orbit::Orbit;
 use crate::plan::{FdkOptions, FdkPlan};
 use crate::project::{DetectorRegion, Projector};

@@ -12,7 +12,8 @@
 use super::body_model::{extended_along, sorted_into_classes};
 use crate::backproject::Isa;
 use crate::error::ReconstructError;
-use crate::fdk::{Silent, reconstruct_stack};
+use crate::fdk::reconstruct_stack;
+use crate::observer::Silent;
 use crate::plan::{FdkOptions, FdkPlan};
 use crate::project::{DetectorRegion, Projector};
 use carm::{DetectorGrid, ProjectionMatrix, ScanGeometry, Volume, VolumeGrid, mask};

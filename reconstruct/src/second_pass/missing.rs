@@ -10,8 +10,8 @@
 use super::body_model::extended_along;
 use crate::backproject::{FilteredView, Isa, backprojector};
 use crate::error::ReconstructError;
-use crate::fdk::Silent;
 use crate::iterative::total_variation::{Smoothing, TotalVariation};
+use crate::observer::Silent;
 use crate::plan::FdkPlan;
 use crate::project::{ColumnVolume, DetectorRegion, Projector};
 use crate::view_filter::ViewFilter;

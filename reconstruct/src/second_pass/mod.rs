@@ -8,7 +8,7 @@ mod cone_beam;
 pub(crate) mod missing;
 
 use crate::error::ReconstructError;
-use crate::fdk::Observer;
+use crate::observer::Observer;
 use crate::plan::FdkPlan;
 use crate::view_filter::ViewFilter;
 use carm::{Stage, Volume};

@@ -9,13 +9,15 @@ mod two_sweeps;
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
-use crate::volumes::{Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run};
+use crate::volumes::{
+    Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run,
+};
 use anyhow::{Context, Result, bail};
 use capture::RunReader;
 use carm::{ScanGeometry, Volume, VolumeGrid};
-use interchange::{ProjectionStack, read_projection_stack};
 use in_parts::MadeInParts;
 use indicatif::ProgressBar;
+use interchange::{ProjectionStack, read_projection_stack};
 use nalgebra::{Matrix3, Point3};
 use ndarray::Array3;
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
@@ -249,7 +251,8 @@ fn fdk_options(options: &Reconstruct) -> FdkOptions {
         apodisation: volume.filter,
         backend: volume.backend,
         limited_angle: volume.limited_angle,
-        truncation_water_per_mm: (volume.truncation == Some(TruncationChoice::Water)).then_some(options.mu_water),
+        truncation_water_per_mm: (volume.truncation == Some(TruncationChoice::Water))
+            .then_some(options.mu_water),
         ..FdkOptions::default()
     }
 }
