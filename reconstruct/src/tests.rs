@@ -310,7 +310,8 @@ fn rolled_scan() -> ScanGeometry {
         .map(|p| {
             let (axes, source) = (p.detector_axes(), p.source_position());
             let [u, v] = detector().centre();
-            let centre = source + p.ray(u, v).normalize() * 1200.0;
+            let ray = p.ray(u, v);
+            let centre = source + ray / ray.norm() * 1200.0;
             let roll = Rotation3::from_axis_angle(&nalgebra::Unit::new_normalize(centre - source), 0.07);
             let tilt = Rotation3::from_axis_angle(&axes.e_u, 0.1);
             let turn = tilt * roll;
@@ -523,7 +524,8 @@ fn shifted_sweep(shift_mm: f64, is_back: bool) -> ScanGeometry {
             let (axes, source) = (p.detector_axes(), p.source_position());
             let [u, v] = detector().centre();
             let (e_u, e_v) = (axes.e_u.into_inner(), axes.e_v.into_inner());
-            let centre = source + p.ray(u, v).normalize() * 1200.0 + e_u * shift_mm;
+            let ray = p.ray(u, v);
+            let centre = source + ray / ray.norm() * 1200.0 + e_u * shift_mm;
             ProjectionMatrix::from_pose(&DetectorPose { source, centre, e_u, e_v }, &detector()).unwrap()
         })
         .collect();

@@ -219,10 +219,8 @@ impl ReplayDevice {
     /// The next frame as it was recorded, numbered on where the run is played again; none at the end.
     fn read_next(&mut self, slot: &mut [u16]) -> Result<Option<FrameHeader>, DeviceError> {
         loop {
-            if self.next == self.played.end {
-                if !self.begin_again() {
-                    return Ok(None);
-                }
+            if self.next == self.played.end && !self.begin_again() {
+                return Ok(None);
             }
             let index = self.next;
             self.next += 1;

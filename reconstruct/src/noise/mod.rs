@@ -4,7 +4,7 @@
 //! times the variance of each sample: `Var f(X) = Σ J_i² f_u,i² w_i(X)⁻⁴ Var q_i(u, v)`. The variance of a filtered sample
 //! follows from the variance of the line integrals beside it and from how noise is alike from pixel to pixel: the detector's
 //! blur ([`NoiseCorrelation`]), the cubic resampling onto the virtual detector, and the ramp with its roll-off
-//! ([`covariance`]). A voxel reads between four samples, whose covariances count by exactly the fractions that it reads
+//! (`covariance.rs`). A voxel reads between four samples, whose covariances count by exactly the fractions that it reads
 //! with.
 //!
 //! Taken as even over the few pixels that blur and resampling reach: the fraction of the resampling, and the detector's

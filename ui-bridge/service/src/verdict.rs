@@ -325,8 +325,9 @@ fn solved<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f6
     for pivot in 0..N {
         for row in pivot + 1..N {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..N {
-                matrix[row][column] -= factor * matrix[pivot][column];
+            let (above, below) = matrix.split_at_mut(row);
+            for (value, upper) in below[0][pivot..].iter_mut().zip(&above[pivot][pivot..]) {
+                *value -= factor * upper;
             }
             right[row] -= factor * right[pivot];
         }

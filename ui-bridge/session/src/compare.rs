@@ -75,7 +75,7 @@ fn descriptions(a: &RunDescription, b: &RunDescription) -> Option<Difference> {
     let differs = |value: &str, found: [String; 2]| {
         let different = found[0] != found[1];
         let value = value.to_owned();
-        different.then(|| Difference { sequence: None, stage: "description", value, found, count: 1 })
+        different.then_some(Difference { sequence: None, stage: "description", value, found, count: 1 })
     };
     let detector = |run: &RunDescription| format!("{} x {}", run.detector.nu, run.detector.nv);
     differs("detector in pixels", [detector(a), detector(b)])

@@ -152,8 +152,8 @@ fn check(place: usize, fault: &Fault) -> Result<(), ReplayError> {
     let has = [fault.milliseconds.is_some(), fault.degrees.is_some(), fault.pixels.is_some()];
     for ((name, takes), has) in ["milliseconds", "degrees", "pixels"].into_iter().zip(takes).zip(has) {
         if takes != has {
-            let expected = if takes { format!("{name}") } else { format!("no {name}") };
-            return refuse(&expected, if has { format!("{name}") } else { "none".into() });
+            let expected = if takes { name.to_string() } else { format!("no {name}") };
+            return refuse(&expected, if has { name.to_string() } else { "none".into() });
         }
     }
     let least = if fault.kind == FaultKind::ClockJump { -MOST_MILLISECONDS } else { 0.0 };

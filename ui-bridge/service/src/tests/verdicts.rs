@@ -82,7 +82,7 @@ impl Body {
     /// Line integral along a ray, the body displaced.
     fn line_integral(&self, source: &Point3<f64>, ray: &Vector3<f64>, moved: &Vector3<f64>) -> f64 {
         let start = source - moved;
-        let ray = ray.normalize();
+        let ray = ray / ray.norm();
         let [a, b] = self.half_axes;
         let (o, d) = ([start.x / a, start.y / b], [ray.x / a, ray.y / b]);
         let (dd, od) = (d[0] * d[0] + d[1] * d[1], o[0] * d[0] + o[1] * d[1]);

@@ -87,7 +87,7 @@ fn write_settings(writer: &mut impl Write, file: &MeshFile) -> io::Result<()> {
              <volume firstid=\"0\" lastid=\"{last}\">\n   \
              <metadata type=\"volume\" key=\"volume_type\" value=\"ModelPart\"/>\n  </volume>\n </object>",
             COLOURS_ID + 1 + index,
-            escape(&one_line(&part.name)),
+            escape(one_line(&part.name)),
         )?;
     }
     writeln!(writer, "</config>")
