@@ -59,7 +59,11 @@ impl WorkerRunner {
         worker.socket.set_read_timeout(Some(LOOK))?;
         worker.socket.set_write_timeout(Some(GRACE))?;
         let (task, folder) = (task.clone(), folder.to_path_buf());
-        worker.tell(&Order::Begin { task, budget: self.budget, folder })?;
+        match worker.tell(&Order::Begin { task, budget: self.budget, folder }) {
+            // It died before it read: what became of it is heard as its end, with the reason.
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
+            told => told?,
+        }
         Ok(worker)
     }
 
