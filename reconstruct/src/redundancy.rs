@@ -68,8 +68,6 @@ pub enum Redundancy {
     ShortScan {
         /// Half of what the arc exceeds pi by, radians.
         delta_rad: f64,
-        /// Half fan beyond which the detector sees no conjugate, radians.
-        common_rad: f64,
     },
     /// Any arc: a smooth confidence per ray, divided by the confidence of all measurements of its line.
     ConfidenceNormalised {
@@ -178,7 +176,7 @@ impl Redundancy {
         if arc_rad < PI + 2.0 * step_rad || !is_centred {
             return Ok(Self::confidence(arc_rad, fan));
         }
-        Ok(Self::ShortScan { delta_rad: (arc_rad - PI) / 2.0, common_rad: fan.common_rad() })
+        Ok(Self::ShortScan { delta_rad: (arc_rad - PI) / 2.0 })
     }
 
     /// The rule for a sweep that ended anywhere past pi plus the fan, or whose detector is off centre.
@@ -222,9 +220,7 @@ impl Redundancy {
                     0.5 * (1.0 + (FRAC_PI_2 * towards_wide / overlap_rad).sin())
                 }
             }
-            Self::ShortScan { delta_rad, common_rad } => {
-                short_scan(beta_rad, gamma_rad, delta_rad, common_rad)
-            }
+            Self::ShortScan { delta_rad } => short_scan(beta_rad, gamma_rad, delta_rad),
             Self::ConfidenceNormalised { arc_rad, taper_rad, fan } => {
                 let confidence =
                     |beta: f64, gamma: f64| arc_taper(beta, arc_rad, taper_rad) * fan_taper(gamma, fan);
@@ -277,9 +273,12 @@ fn in_both(own: &Coverage, other: &Coverage, map: &RayMap, beta: f64, gamma: f64
 
 /// The causal form: the head of the sweep tapers in, and the tail gets what the head left over, so that the
 /// weight of a ray needs only what came before it.
-fn short_scan(beta: f64, gamma: f64, delta: f64, common: f64) -> f64 {
-    if gamma.abs() > common || gamma.abs() >= delta {
-        return 1.0; // no conjugate on the detector or in the arc
+///
+/// A centred detector that wobbles has a few columns without a conjugate. They keep the weight of their neighbours: a
+/// step there would be filtered into a dark and bright ring at the rim of the field of view.
+fn short_scan(beta: f64, gamma: f64, delta: f64) -> f64 {
+    if gamma.abs() >= delta {
+        return 1.0; // no conjugate in the arc
     }
     let head = |beta: f64, gamma: f64| {
         let width = 2.0 * (delta + gamma);
@@ -411,10 +410,26 @@ mod tests {
     #[test]
     fn redundancy_short_scan_weight_is_causal() {
         // The same head of the sweep under a longer plan with the same delta gives the same weights.
-        let rule = Redundancy::ShortScan { delta_rad: 0.2, common_rad: 0.16 };
+        let rule = Redundancy::ShortScan { delta_rad: 0.2 };
         let later_ray = rule.weight(PI + 0.1, 0.05);
         let earlier_conjugate = rule.weight(PI + 0.1 - PI - 0.1, -0.05);
         assert!((later_ray + earlier_conjugate - 1.0).abs() < 1e-12);
+    }
+
+    /// A step between columns would be filtered into a ring.
+    #[test]
+    fn redundancy_has_no_step_along_a_row_of_a_wobbling_centred_detector() {
+        const MOST_BETWEEN_COLUMNS: f64 = 0.02;
+        let fan = FanRange { low_rad: -0.158, high_rad: 0.16 };
+        let rule = Redundancy::for_sweep(3.84, 0.0155, fan, 248, false).unwrap();
+        for i in 0..248 {
+            let beta = 0.0155 * (f64::from(i) + 0.5);
+            let along: Vec<f64> = (-300..=300).map(|u| rule.weight(beta, f64::from(u) * 0.00055)).collect();
+            for (column, pair) in along.windows(2).enumerate() {
+                let step = (pair[1] - pair[0]).abs();
+                assert!(step < MOST_BETWEEN_COLUMNS, "beta {beta}, column {column}: {step}");
+            }
+        }
     }
 
     #[test]
