@@ -4,7 +4,7 @@
 use super::aligned::AlignedLine;
 use super::columns::{ColumnGrid, ColumnVolume, PADDING};
 use super::rays::{Group, Main, Reading, ViewRays, push_groups};
-use super::{DetectorRegion, LANES, forward_avx2};
+use super::{DetectorRegion, LANES, forward_avx2, forward_avx512};
 use crate::backproject::Isa;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,6 +13,11 @@ use std::ops::Range;
 const LINES: usize = 8;
 /// Slices in a run.
 pub(super) const RUN: u32 = 32;
+
+/// Rows that a window of sixteen samples holds with the next row of each of sixteen rays.
+const PAIR_SPAN: f32 = 13.97;
+/// The same for a window of 32.
+const PAIR_WIDE_SPAN: f32 = 29.97;
 
 /// Where the two columns that rays lie between start, and the share of the second.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,24 +85,135 @@ pub(super) fn push_line(
 
 fn cast(grid: &ColumnGrid, volume: &ColumnVolume, groups: &[Group], isa: Isa, sums: &mut [[f32; LANES]]) {
     let last = groups.iter().map(|group| group.any.end).max().unwrap_or(0);
+    let caster = Caster { grid, volume, isa };
+    let pairs = if isa == Isa::Avx512 { Pair::find(groups) } else { Vec::new() };
     let mut table = PlaceTable::default();
     for start in (0..last).step_by(RUN as usize) {
         let run = start..start + RUN;
-        for (group, sum) in groups.iter().zip(sums.iter_mut()) {
-            let any = meet(&group.any, &run);
-            if any.is_empty() {
-                continue;
+        let mut pairs = pairs.iter().peekable();
+        let mut index = 0;
+        while index < groups.len() {
+            match pairs.next_if(|pair| pair.first == index) {
+                Some(pair) => {
+                    let [a, b] = [&groups[index], &groups[index + 1]];
+                    let (sum_a, sum_b) = sums[index..index + 2].split_at_mut(1);
+                    caster.add_pair(pair, [a, b], &run, &mut table, [&mut sum_a[0], &mut sum_b[0]]);
+                    index += 2;
+                }
+                None => {
+                    caster.add(&groups[index], &run, &run, &mut table, &mut sums[index]);
+                    index += 1;
+                }
             }
-            let all = if isa == Isa::Portable { any.start..any.start } else { meet(&group.all, &any) };
-            if all.is_empty() {
-                add_single(grid, volume, group, any, sum);
-                continue;
-            }
-            add_single(grid, volume, group, any.start..all.start, sum);
-            table.fill(grid, group, &run);
-            forward_avx2::add_windows(grid, volume, group, &table, all.clone(), sum);
-            add_single(grid, volume, group, all.end..any.end, sum);
         }
+    }
+}
+
+/// Two groups of a line whose sixteen rays are read together.
+pub(super) struct Pair {
+    /// Index of the first; the other follows.
+    first: usize,
+    /// Slices in which both may be read.
+    slices: Range<u32>,
+    /// Sixteen samples do not hold all rows.
+    is_wide: bool,
+}
+
+impl Pair {
+    fn find(groups: &[Group]) -> Vec<Self> {
+        let mut pairs = Vec::new();
+        let mut first = 0;
+        while first + 1 < groups.len() {
+            let pair = Self::new(&groups[first], &groups[first + 1], first);
+            first += if pair.is_some() { 2 } else { 1 };
+            pairs.extend(pair);
+        }
+        pairs
+    }
+
+    fn new(low: &Group, high: &Group, first: usize) -> Option<Self> {
+        let is_aligned = |group: &Group| matches!(group.reading, Reading::Aligned { .. });
+        let slices = meet(&low.all, &high.all);
+        let has_same_columns = low.main == high.main
+            && low.across[0] == high.across[0]
+            && low.across_step[0] == high.across_step[0];
+        if !(is_aligned(low) && is_aligned(high) && has_same_columns) || slices.is_empty() {
+            return None;
+        }
+        let mut span = 0.0_f32;
+        for slice in [slices.start, slices.end - 1].map(|slice| slice as f32) {
+            let row = |group: &Group, lane: usize| slice.mul_add(group.along_step[lane], group.along[lane]);
+            let rows = [row(low, 0), row(low, LANES - 1), row(high, 0), row(high, LANES - 1)];
+            if rows[0] > rows[2] || rows[1] > rows[3] {
+                return None;
+            }
+            span = span.max(rows[3] - rows[0]);
+        }
+        (span <= PAIR_WIDE_SPAN).then_some(Self { first, slices, is_wide: span > PAIR_SPAN })
+    }
+}
+
+/// Casts groups through one volume.
+struct Caster<'a> {
+    grid: &'a ColumnGrid,
+    volume: &'a ColumnVolume,
+    isa: Isa,
+}
+
+impl Caster<'_> {
+    /// Adds the samples of a group in `slices` of a run.
+    fn add(
+        &self,
+        group: &Group,
+        run: &Range<u32>,
+        slices: &Range<u32>,
+        table: &mut PlaceTable,
+        sum: &mut [f32; LANES],
+    ) {
+        let Self { grid, volume, isa } = *self;
+        let any = meet(&group.any, slices);
+        if any.is_empty() {
+            return;
+        }
+        let all = if isa == Isa::Portable { any.start..any.start } else { meet(&group.all, &any) };
+        if all.is_empty() {
+            return add_single(grid, volume, group, any, sum);
+        }
+        add_single(grid, volume, group, any.start..all.start, sum);
+        table.fill(grid, group, run);
+        forward_avx2::add_windows(grid, volume, group, table, all.clone(), sum);
+        add_single(grid, volume, group, all.end..any.end, sum);
+    }
+
+    /// Adds the samples of two groups in a run, together where both allow it.
+    fn add_pair(
+        &self,
+        pair: &Pair,
+        groups: [&Group; 2],
+        run: &Range<u32>,
+        table: &mut PlaceTable,
+        sums: [&mut [f32; LANES]; 2],
+    ) {
+        let both = meet(&pair.slices, run);
+        let [sum_a, sum_b] = sums;
+        let alone = if both.is_empty() {
+            [run.clone(), run.end..run.end]
+        } else {
+            [run.start..both.start, both.end..run.end]
+        };
+        let [before, after] = &alone;
+        self.add(groups[0], run, before, table, sum_a);
+        self.add(groups[1], run, before, table, sum_b);
+        if !both.is_empty() {
+            table.fill(self.grid, groups[0], run);
+            let column = self.grid.strides[usize::from(groups[0].main.axis == 0)];
+            let places = table.of_slices(&both);
+            let sums = [&mut *sum_a, &mut *sum_b];
+            let values = &self.volume.values;
+            forward_avx512::add_pair(values, column, groups, pair.is_wide, places, both.start, sums);
+        }
+        self.add(groups[0], run, after, table, sum_a);
+        self.add(groups[1], run, after, table, sum_b);
     }
 }
 
@@ -110,11 +226,17 @@ fn meet(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
 #[derive(Default)]
 pub(super) struct PlaceTable {
     of: Option<(usize, f32, f32, u32)>,
-    pub(super) first: u32,
-    pub(super) places: Vec<Place>,
+    first: u32,
+    places: Vec<Place>,
 }
 
 impl PlaceTable {
+    /// Places of the given slices of the run.
+    pub(super) fn of_slices(&self, slices: &Range<u32>) -> &[Place] {
+        let first = (slices.start - self.first) as usize;
+        &self.places[first..first + slices.len()]
+    }
+
     pub(super) fn fill(&mut self, grid: &ColumnGrid, group: &Group, run: &Range<u32>) {
         let wanted = Some((group.main.axis, group.across[0], group.across_step[0], run.start));
         if !matches!(group.reading, Reading::Aligned { .. }) || self.of == wanted {
