@@ -16,6 +16,40 @@ use crate::error::ReconstructError;
 /// The metric of smoothing stays below this many times its middle value, where little is known of a voxel.
 const MAX_METRIC: f32 = 4.0;
 
+/// Sum of squared weights over the sum of weights, in voxels, of the rays that sample a voxel: that of a bilinear tent,
+/// two thirds along each direction.
+const TENT_SQUARED: f64 = 4.0 / 9.0;
+/// Smoothing in standard deviations of the gradient's noise.
+const NOISE_FACTOR: f64 = 1.0;
+
+/// How much to smooth for the noise of the views, 1/mm, see [`FistaTvOptions::smoothing_per_mm`].
+///
+/// `air_variance`: that of an unattenuated line integral, to which the system's weights are relative.
+///
+/// At the true volume the gradient of the data term is nothing but noise, of variance `air_variance Σ w a²` in a voxel that
+/// its rays sample with the weights `a`. Total variation takes away what its own gradient can balance, so its strength is a
+/// fixed number of standard deviations of that noise.
+///
+/// # Errors
+/// What the system's projectors refuse.
+pub fn smoothing_for_noise(system: &System<'_>, air_variance: f64) -> Result<f64, ReconstructError> {
+    Ok(NOISE_FACTOR
+        * gradient_noise(system, air_variance)?
+        * middle_inverse(system, RayValue::WeightTimesPath)?)
+}
+
+/// Standard deviation of `Aᵀ w noise` in a voxel in the middle of all, mm.
+pub(super) fn gradient_noise(system: &System<'_>, air_variance: f64) -> Result<f64, ReconstructError> {
+    let spacing_mm = system.grid().spacing_mm;
+    let voxel_mm = (spacing_mm[0] * spacing_mm[1] * spacing_mm[2]).cbrt();
+    let sum_of_weights = 1.0 / middle_inverse(system, RayValue::Weight)?;
+    Ok((air_variance * TENT_SQUARED * voxel_mm * sum_of_weights).sqrt())
+}
+
+fn middle_inverse(system: &System<'_>, value: RayValue) -> Result<f64, ReconstructError> {
+    Ok(f64::from(middle_value(&inverse(system, value)?.fields[0].values)))
+}
+
 /// What may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FistaTvOptions {
