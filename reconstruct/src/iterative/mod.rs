@@ -31,7 +31,7 @@ use crate::error::ReconstructError;
 pub use aligned_scan::AlignedScan;
 pub use cgls::Cgls;
 pub use estimate::Estimate;
-pub use fista_tv::{FistaTv, FistaTvOptions, smoothing_for_noise};
+pub use fista_tv::{FistaTv, FistaTvOptions, Strength};
 pub use os_sart::{OsSart, OsSartOptions};
 pub use outer::OuterField;
 pub use system::{ScanData, System, SystemOptions};

@@ -85,7 +85,8 @@ fn every_algorithm_finds_the_volume_that_the_views_came_from() {
         bounded.zero_estimate(),
         OsSartOptions { relaxation: 1.0, relaxation_decay: 1.0, subset_views: 5 },
     );
-    let tv = FistaTvOptions { smoothing_per_mm: 0.0, subset_views: 10, ..FistaTvOptions::default() };
+    let tv =
+        FistaTvOptions { smoothing: Strength::PerMm(0.0), subset_views: 10, ..FistaTvOptions::default() };
     let algorithms: [(Box<dyn Algorithm + '_>, &System<'_>, usize); 3] = [
         (Box::new(sart.unwrap()), &bounded, 30),
         (Box::new(Cgls::new(&free, free.zero_estimate()).unwrap()), &free, 30),
@@ -123,7 +124,11 @@ fn total_variation_beats_least_squares_for_few_noisy_views() {
     setup.stack.mapv_inplace(|p| p + ((uniform() + uniform() + uniform()) * 0.06) as f32);
     let system = System::new(data(&setup), setup.grid, &SystemOptions::default()).unwrap();
     let run = |smoothing_per_mm: f64| {
-        let options = FistaTvOptions { smoothing_per_mm, subset_views: 6, ..FistaTvOptions::default() };
+        let options = FistaTvOptions {
+            smoothing: Strength::PerMm(smoothing_per_mm),
+            subset_views: 6,
+            ..FistaTvOptions::default()
+        };
         let mut tv = FistaTv::new(&system, system.zero_estimate(), options).unwrap();
         iterate(&mut tv, &StopRule::after(40), &mut Unwatched).unwrap();
         relative_error(&system.volume(tv.estimate()), &setup.truth)
@@ -285,7 +290,7 @@ fn system_refuses_what_is_not_a_scan() {
     );
     let lax = OsSartOptions { relaxation: 2.5, ..OsSartOptions::default() };
     assert!(OsSart::new(&system, system.zero_estimate(), lax).is_err());
-    let nan = FistaTvOptions { smoothing_per_mm: f64::NAN, ..FistaTvOptions::default() };
+    let nan = FistaTvOptions { smoothing: Strength::PerMm(f64::NAN), ..FistaTvOptions::default() };
     assert!(FistaTv::new(&system, system.zero_estimate(), nan).is_err());
     let nothing = SystemOptions { mask: Some(setup.truth.mapv(|_| false)), ..SystemOptions::default() };
     assert!(System::new(data(&setup), setup.grid, &nothing).is_err());
@@ -336,8 +341,13 @@ fn smoothing_follows_the_noise_of_the_gradient() {
     let found = (middle.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / 1728.0).sqrt();
     // One voxel in the middle of all stands for these, and rays are not quite dense.
     assert!((found / expected - 1.0).abs() < 0.15, "found {found}, expected {expected}");
-    let smoothing = |variance: f64| smoothing_for_noise(&system, variance).unwrap();
+    let smoothing = |air_variance: f64| {
+        let smoothing = Strength::ForNoise { air_variance, least_per_mm: 1e-9 };
+        let options = FistaTvOptions { smoothing, ..FistaTvOptions::default() };
+        FistaTv::new(&system, system.zero_estimate(), options).unwrap().smoothing_per_mm()
+    };
     assert!((smoothing(4e-4) / smoothing(1e-4) - 2.0).abs() < 1e-6);
+    assert_eq!(smoothing(0.0), 1e-9, "no noise");
 }
 
 #[test]

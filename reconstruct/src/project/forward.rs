@@ -46,7 +46,7 @@ pub(super) fn project(
             })
             .collect();
         let mut sums = vec![[0.0_f32; LANES]; groups.len()];
-        cast(grid, volume, groups, isa, &mut sums);
+        cast(grid, volume, groups, &line_ends, isa, &mut sums);
         image.fill(0.0);
         let mut start = 0;
         for (line, end) in image.chunks_exact_mut(length).zip(line_ends) {
@@ -83,36 +83,66 @@ pub(super) fn push_line(
     }
 }
 
-fn cast(grid: &ColumnGrid, volume: &ColumnVolume, groups: &[Group], isa: Isa, sums: &mut [[f32; LANES]]) {
+/// Slices are taken in runs; within a run, groups at the same place of neighbouring lines follow each other, because they
+/// read the same voxels.
+fn cast(
+    grid: &ColumnGrid,
+    volume: &ColumnVolume,
+    groups: &[Group],
+    line_ends: &[usize],
+    isa: Isa,
+    sums: &mut [[f32; LANES]],
+) {
     let last = groups.iter().map(|group| group.any.end).max().unwrap_or(0);
     let caster = Caster { grid, volume, isa };
-    let pairs = if isa == Isa::Avx512 { Pair::find(groups) } else { Vec::new() };
-    let mut table = PlaceTable::default();
+    let mut tables: Vec<PlaceTable> = line_ends.iter().map(|_| PlaceTable::default()).collect();
+    let order = order(groups, line_ends, isa);
     for start in (0..last).step_by(RUN as usize) {
         let run = start..start + RUN;
-        let mut pairs = pairs.iter().peekable();
-        let mut index = 0;
-        while index < groups.len() {
-            match pairs.next_if(|pair| pair.first == index) {
+        for piece in &order {
+            let table = &mut tables[piece.line];
+            let first = piece.first;
+            match &piece.pair {
                 Some(pair) => {
-                    let [a, b] = [&groups[index], &groups[index + 1]];
-                    let (sum_a, sum_b) = sums[index..index + 2].split_at_mut(1);
-                    caster.add_pair(pair, [a, b], &run, &mut table, [&mut sum_a[0], &mut sum_b[0]]);
-                    index += 2;
+                    let (sum_a, sum_b) = sums[first..first + 2].split_at_mut(1);
+                    let both = [&groups[first], &groups[first + 1]];
+                    caster.add_pair(pair, both, &run, table, [&mut sum_a[0], &mut sum_b[0]]);
                 }
-                None => {
-                    caster.add(&groups[index], &run, &run, &mut table, &mut sums[index]);
-                    index += 1;
-                }
+                None => caster.add(&groups[first], &run, &run, table, &mut sums[first]),
             }
         }
     }
 }
 
-/// Two groups of a line whose sixteen rays are read together.
-pub(super) struct Pair {
-    /// Index of the first; the other follows.
+/// What is cast at once: a group of a line, or two.
+struct Piece {
+    /// Index of the group; that of a pair's other follows.
     first: usize,
+    line: usize,
+    pair: Option<Pair>,
+}
+
+/// The pieces of all lines: the first of each line, the second of each, and so on.
+fn order(groups: &[Group], line_ends: &[usize], isa: Isa) -> Vec<Piece> {
+    let mut pieces = Vec::with_capacity(groups.len());
+    let mut line_start = 0;
+    for (line, end) in line_ends.iter().enumerate() {
+        let (mut first, mut place) = (line_start, 0);
+        while first < *end {
+            let has_next = isa == Isa::Avx512 && first + 1 < *end;
+            let pair = if has_next { Pair::new(&groups[first], &groups[first + 1]) } else { None };
+            let taken = if pair.is_some() { 2 } else { 1 };
+            pieces.push((place, Piece { first, line, pair }));
+            (first, place) = (first + taken, place + 1);
+        }
+        line_start = *end;
+    }
+    pieces.sort_by_key(|(place, _)| *place);
+    pieces.into_iter().map(|(_, piece)| piece).collect()
+}
+
+/// Two groups of a line whose sixteen rays are read together.
+struct Pair {
     /// Slices in which both may be read.
     slices: Range<u32>,
     /// Sixteen samples do not hold all rows.
@@ -120,18 +150,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    fn find(groups: &[Group]) -> Vec<Self> {
-        let mut pairs = Vec::new();
-        let mut first = 0;
-        while first + 1 < groups.len() {
-            let pair = Self::new(&groups[first], &groups[first + 1], first);
-            first += if pair.is_some() { 2 } else { 1 };
-            pairs.extend(pair);
-        }
-        pairs
-    }
-
-    fn new(low: &Group, high: &Group, first: usize) -> Option<Self> {
+    fn new(low: &Group, high: &Group) -> Option<Self> {
         let is_aligned = |group: &Group| matches!(group.reading, Reading::Aligned { .. });
         let slices = meet(&low.all, &high.all);
         let has_same_columns = low.main == high.main
@@ -149,7 +168,7 @@ impl Pair {
             }
             span = span.max(rows[3] - rows[0]);
         }
-        (span <= PAIR_WIDE_SPAN).then_some(Self { first, slices, is_wide: span > PAIR_SPAN })
+        (span <= PAIR_WIDE_SPAN).then_some(Self { slices, is_wide: span > PAIR_SPAN })
     }
 }
 

@@ -28,6 +28,9 @@ mod x86_64 {
     use super::*;
     use std::arch::x86_64::*;
 
+    /// Samples from a window to what the following groups will read of the same columns.
+    const AHEAD: usize = 40;
+
     /// Adds the samples of two groups in slices in which all their rays are inside the volume, between the two columns
     /// of each place, `next_column` apart; rows increase through the first group, then the second. The CPU must have
     /// AVX-512F.
@@ -83,16 +86,19 @@ mod x86_64 {
             let samples = unsafe { values.as_ptr().add(start) };
             let second = _mm512_set1_ps(place.share);
             let first = _mm512_sub_ps(one, second);
-            let blend = |ahead: usize| {
-                // SAFETY: as above; at most 32 samples from `start` on.
-                let (a, b) = unsafe {
-                    (_mm512_loadu_ps(samples.add(ahead)), _mm512_loadu_ps(samples.add(ahead + next_column)))
-                };
-                _mm512_fmadd_ps(second, b, _mm512_mul_ps(first, a))
+            // SAFETY: as above; at most 32 samples from `start` on. What is only prefetched may lie anywhere.
+            let window = unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(samples.wrapping_add(AHEAD).cast());
+                _mm_prefetch::<_MM_HINT_T0>(samples.wrapping_add(AHEAD + next_column).cast());
+                let a = _mm512_mul_ps(first, _mm512_loadu_ps(samples));
+                _mm512_fmadd_ps(second, _mm512_loadu_ps(samples.add(next_column)), a)
             };
-            let window = blend(0);
             let (near, far) = if WIDE {
-                let after = blend(16);
+                // SAFETY: as above.
+                let after = unsafe {
+                    let a = _mm512_mul_ps(first, _mm512_loadu_ps(samples.add(16)));
+                    _mm512_fmadd_ps(second, _mm512_loadu_ps(samples.add(16 + next_column)), a)
+                };
                 (
                     _mm512_permutex2var_ps(window, index, after),
                     _mm512_permutex2var_ps(window, index_of_next, after),

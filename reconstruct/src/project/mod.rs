@@ -12,6 +12,7 @@
 
 mod adjoint;
 mod adjoint_avx2;
+mod adjoint_avx512;
 mod aligned;
 mod columns;
 mod forward;

@@ -244,7 +244,7 @@ pub struct IterativeOptions {
     /// How the volume is made; all but `fdk` refine the filtered back-projection.
     #[arg(long, default_value = "fdk")]
     pub algorithm: AlgorithmChoice,
-    /// At most so many passes over all views; by default 3 of OS-SART, 10 of CGLS, 60 of FISTA-TV.
+    /// At most so many passes over all views; by default 3 of OS-SART, 10 of CGLS, 10 to 60 of FISTA-TV, fewer the more views.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub iterations: Option<u16>,
     /// Views of a subset (OS-SART, FISTA-TV).

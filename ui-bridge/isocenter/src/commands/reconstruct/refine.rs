@@ -11,8 +11,8 @@ use interchange::read_volume;
 use ndarray::Array3;
 use reconstruct::iterative::{
     Algorithm, AlignedScan, Cgls, Estimate, FistaTv, FistaTvOptions, IterationReport, OsSart, OsSartOptions,
-    OuterField, Progress, ScanData, StopRule, System, SystemOptions, Watcher, apparent_photons, iterate,
-    smoothing_for_noise, statistical_weights,
+    OuterField, Progress, ScanData, StopRule, Strength, System, SystemOptions, Watcher, apparent_photons,
+    iterate, statistical_weights,
 };
 use reconstruct::project::ColumnGrid;
 use reconstruct::{Observer, Orbit, Rows, WaterPrecorrection, line_integrals};
@@ -26,6 +26,10 @@ const FEW_ROWS: usize = 8;
 
 /// Smoothing of views without noise: few views still have more than one solution.
 const LEAST_SMOOTHING_HU: f64 = 0.5;
+
+/// Corrections by a subset after which total variation has usually settled, and the change of a pass that says so.
+const TV_CORRECTIONS: usize = 240;
+const TV_STOP_CHANGE: f64 = 0.002;
 
 /// Where two grids count as the same, in voxels.
 const GRID_TOLERANCE_VOXELS: f64 = 1e-3;
@@ -249,23 +253,25 @@ fn algorithm_of<'s>(
         }
         AlgorithmChoice::Cgls => (Box::new(Cgls::new(system, start)?), StopRule::after(10)),
         AlgorithmChoice::FistaTv => {
+            let per_hu = mu_water_per_mm / 1000.0;
             let usual = FistaTvOptions::default();
             let chosen = FistaTvOptions {
                 subset_views: subset_views.unwrap_or(usual.subset_views),
-                smoothing_per_mm: match (options.smoothing, air_variance) {
-                    (Some(hu), _) => hu * mu_water_per_mm / 1000.0,
-                    (None, Some(variance)) => smoothing_for_noise(system, variance)?,
-                    (None, None) => 0.0,
-                }
-                .max(LEAST_SMOOTHING_HU * mu_water_per_mm / 1000.0),
+                smoothing: match (options.smoothing, air_variance) {
+                    (Some(hu), _) => Strength::PerMm(per_hu * hu),
+                    (None, Some(air_variance)) => {
+                        Strength::ForNoise { air_variance, least_per_mm: per_hu * LEAST_SMOOTHING_HU }
+                    }
+                    (None, None) => Strength::PerMm(per_hu * LEAST_SMOOTHING_HU),
+                },
                 ..usual
             };
             note("subset_views", chosen.subset_views.to_string());
-            note("smoothing_per_mm", chosen.smoothing_per_mm.to_string());
-            (
-                Box::new(FistaTv::new(system, start, chosen)?),
-                StopRule { relative_change: 0.002, ..StopRule::after(60) },
-            )
+            let tv = FistaTv::new(system, start, chosen)?;
+            note("smoothing_per_mm", tv.smoothing_per_mm().to_string());
+            let corrections = system.view_count().div_ceil(chosen.subset_views);
+            let passes = (TV_CORRECTIONS / corrections).clamp(10, 60);
+            (Box::new(tv), StopRule { relative_change: TV_STOP_CHANGE, ..StopRule::after(passes) })
         }
     };
     Ok((chosen.0, chosen.1, parameters))
