@@ -1,5 +1,5 @@
-//! Sixteen voxels of a column at once gather the values of a line that give to them: up to four each, which lie in a window of
-//! 32 values that two registers hold. Both columns that the line lies between get their share at once.
+//! Sixteen voxels of a column at once gather the values of a line that give to them: up to seven each, which lie in a window of
+//! 32 or 64 values that two or four registers hold. Both columns that the line lies between get their share at once.
 
 use super::adjoint::Cut;
 
@@ -22,10 +22,8 @@ mod x86_64 {
 
     /// Voxels of a block.
     const BLOCK: usize = 16;
-    /// Values of a window.
-    const WINDOW: usize = 32;
-    /// Values a voxel up to which a window holds those of a block: 15 steps, a fraction and three more.
-    const FINEST: f64 = 1.75;
+    /// Values of the larger window.
+    const WINDOW: usize = 64;
 
     /// Gives a line's values (with margins) to the voxels `cut.voxels` of its two columns, of which either may be empty for
     /// one outside the volume; false, and nothing done, for lines so fine that the window does not hold them. The CPU must
@@ -39,10 +37,15 @@ mod x86_64 {
         }
         // SAFETY: whoever chose these instructions checked that the CPU has them (`Projector::new`).
         unsafe {
+            // Up to `2 x` values reach a voxel; those of a block take 15 steps, a fraction and the reach of the last.
             match 1.0 / cut.step {
-                x if x <= 0.997 => give_taps::<2>(values, cut, columns),
-                x if x <= 1.5 => give_taps::<3>(values, cut, columns),
-                x if x <= FINEST => give_taps::<4>(values, cut, columns),
+                x if x <= 0.997 => give_taps::<2, false>(values, cut, columns),
+                x if x <= 1.5 => give_taps::<3, false>(values, cut, columns),
+                x if x <= 1.75 => give_taps::<4, false>(values, cut, columns),
+                x if x <= 2.0 => give_taps::<4, true>(values, cut, columns),
+                x if x <= 2.5 => give_taps::<5, true>(values, cut, columns),
+                x if x <= 3.0 => give_taps::<6, true>(values, cut, columns),
+                x if x <= 3.5 => give_taps::<7, true>(values, cut, columns),
                 _ => return false,
             }
         }
@@ -50,9 +53,9 @@ mod x86_64 {
     }
 
     /// Voxel `j` has the value index `c = (j - start) / step`; values less than `1 / step` from it give to it by
-    /// `1 - |c - i| step`.
+    /// `1 - |c - i| step`. Windows are of 32 values, or `WIDE` of 64.
     #[target_feature(enable = "avx512f")]
-    fn give_taps<const TAPS: usize>(values: &[f32], cut: &Cut, columns: [&mut [f32]; 2]) {
+    fn give_taps<const TAPS: usize, const WIDE: bool>(values: &[f32], cut: &Cut, columns: [&mut [f32]; 2]) {
         let per_voxel = 1.0 / cut.step;
         let lane = _mm512_set_ps(15., 14., 13., 12., 11., 10., 9., 8., 7., 6., 5., 4., 3., 2., 1., 0.);
         let lane_index = _mm512_mul_ps(lane, _mm512_set1_ps(per_voxel as f32));
@@ -77,19 +80,28 @@ mod x86_64 {
             let mut tap = _mm512_cvttps_epi32(tap);
             let start = (whole + MARGIN as f64).clamp(0.0, (length + MARGIN) as f64) as usize;
             let padded: [f32; WINDOW];
-            let held = if start + WINDOW <= values.len() {
-                &values[start..start + WINDOW]
+            let window = if WIDE { WINDOW } else { WINDOW / 2 };
+            let held = if start + window <= values.len() {
+                &values[start..start + window]
             } else {
                 // Zeros beyond the margin.
                 padded = std::array::from_fn(|ahead| values.get(start + ahead).copied().unwrap_or(0.0));
-                &padded
+                &padded[..]
             };
-            // SAFETY: 32 values.
-            let (low, high) =
-                unsafe { (_mm512_loadu_ps(held.as_ptr()), _mm512_loadu_ps(held.as_ptr().add(16))) };
+            let at = |from: usize| {
+                // SAFETY: a quarter or half of the window.
+                unsafe { _mm512_loadu_ps(held.as_ptr().add(from)) }
+            };
+            let (low, high) = (at(0), at(16));
+            let (third, fourth) = if WIDE { (at(32), at(48)) } else { (low, high) };
             let mut sum = _mm512_setzero_ps();
             for _ in 0..TAPS {
-                let value = _mm512_permutex2var_ps(low, tap, high);
+                let mut value = _mm512_permutex2var_ps(low, tap, high);
+                if WIDE {
+                    let is_far = _mm512_test_epi32_mask(tap, _mm512_set1_epi32(32));
+                    let far = _mm512_permutex2var_ps(third, tap, fourth);
+                    value = _mm512_mask_mov_ps(value, is_far, far);
+                }
                 let weight = _mm512_fnmadd_ps(_mm512_abs_ps(distance), step, one);
                 sum = _mm512_fmadd_ps(_mm512_max_ps(weight, _mm512_setzero_ps()), value, sum);
                 distance = _mm512_sub_ps(distance, one);
