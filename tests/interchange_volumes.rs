@@ -2,7 +2,7 @@
 //! what we write and we read what they write, and dciodvfy judges our DICOM.
 
 use carm::{PatientPosition, Quantity, Volume, VolumeGrid};
-use interchange::{DicomClass, WriteOptions, inspect_file, read_volume, write_volume};
+use interchange::{DicomClass, WriteOptions, inspect_file, read_volume, write_labels, write_volume};
 use isocenter_tests::run_oracle;
 use nalgebra::{Matrix4, Point3, Rotation3, Vector4};
 use ndarray::Array3;
@@ -108,6 +108,27 @@ fn interchange_volumes_open_elsewhere_with_the_same_values_and_place() {
         for one in &told {
             one.assert_agrees_with(&ours, 0.0);
         }
+    }
+}
+
+#[test]
+fn interchange_labels_open_elsewhere_byte_by_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ours = volume(true);
+    let labels = Array3::from_shape_fn(ours.values.dim(), |(z, y, x)| (x + 6 * y + 28 * z) as u8);
+    ours.values = labels.mapv(f32::from);
+    let paths = ["a.nii", "a.nii.gz", "a.mha", "a.nrrd"].map(|name| {
+        let path = folder.path().join(name);
+        write_labels(&ours.grid, &labels, "bits: 1 one, 2 two", &path).unwrap();
+        path.to_str().unwrap().to_string()
+    });
+    let mut arguments = vec!["read"];
+    arguments.extend(paths.iter().map(String::as_str));
+    let told = Told::of(&run_oracle("volumes.py", &arguments));
+    // SimpleITK reads all four; nibabel two of them, pynrrd one.
+    assert_eq!(told.len(), 7);
+    for one in &told {
+        one.assert_agrees_with(&ours, 0.0);
     }
 }
 

@@ -163,6 +163,10 @@ pub struct Replay {
     /// Reconstruct while playing and write the volume.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Also write what each voxel rests on, one byte each: the sum of 1 seen by every view, 2 seen by any, 4 depends on
+    /// continued rows, 8 seen over less than half a turn.
+    #[arg(long, requires = "out")]
+    pub mask: Option<PathBuf>,
     /// Options of the volume.
     #[command(flatten)]
     pub volume: VolumeOptions,
@@ -207,6 +211,10 @@ pub struct Reconstruct {
     /// The volume to write.
     #[arg(long)]
     pub out: PathBuf,
+    /// Also write what each voxel rests on, one byte each: the sum of 1 seen by every view, 2 seen by any, 4 depends on
+    /// continued rows, 8 seen over less than half a turn.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// Options of the volume.
     #[command(flatten)]
     pub volume: VolumeOptions,
