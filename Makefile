@@ -39,6 +39,9 @@ compare: setup $(PEERS)
 	@.ci/setup plastimatch
 	cargo build --release --locked -p isocenter
 	out/peers-venv/bin/python benches/peers/compare.py --binary target/release/isocenter $(COMPARE_FLAGS)
+	cargo build --release --locked -p reconstruct --example project_stack
+	out/peers-venv/bin/python benches/peers/iterative_compare.py --binary target/release/isocenter \
+		--projector target/release/examples/project_stack --data '$(DATA)' $(ITERATIVE_FLAGS)
 	cargo build --release --locked -p printing --example mesh_from_field
 	out/peers-venv/bin/python benches/peers/mesh_compare.py --ours target/release/examples/mesh_from_field
 

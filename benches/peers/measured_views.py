@@ -26,6 +26,10 @@ import matplotlib.pyplot as plt  # noqa: E402
 # Correlation by which total variation must beat filtered back-projection, and the bar's with the scanner's slice.
 GAIN_OF_TV = 0.03
 BAR_CORRELATION = 0.97
+# Views of the whole turn that the bar's one radiogram stands for.
+BAR_VIEWS = 240
+# Rows at either end of the scanner's slice that some of its views do not see.
+REFERENCE_MARGIN = 150
 
 
 def reconstruct(binary, folder, line_integrals, matrices, pitch_mm, grid, voxel_mm, *options):
@@ -86,9 +90,8 @@ def disc(binary, data, out):
     axis_mm, detector_mm = (facts["parameters"][key] for key in ("distanceSourceOrigin", "distanceSourceDetector"))
 
     def view_matrix(angle):
-        b = -angle
-        e_u = np.array([np.cos(b), np.sin(b), 0.0])
-        source = axis_mm * np.array([np.sin(b), -np.cos(b), 0.0])
+        e_u = np.array([np.cos(angle), np.sin(angle), 0.0])
+        source = axis_mm * np.array([np.sin(angle), -np.cos(angle), 0.0])
         return matrix(source, e_u, np.array([0.0, 0.0, 1.0]), detector_mm, pitch, [279.5, 0.0])
 
     matrices = np.array([view_matrix(angle) for angle in angles])
@@ -96,7 +99,7 @@ def disc(binary, data, out):
     for name, last_deg in (("all 549 views", 360.0), ("first 90 degrees", 117.0)):
         wanted = np.rad2deg(angles) <= last_deg
         made = {}
-        for program, options in (("fbp", []), ("tv", ["--algorithm", "fista-tv", "--iterations", 60, "--smoothing", 400])):
+        for program, options in (("fbp", []), ("tv", ["--algorithm", "fista-tv"])):
             image, told = reconstruct(binary, out / f"disc_{program}", views[wanted], matrices[wanted], pitch,
                                       (512, 512, 1), (voxel, voxel, voxel), "--limited-angle", *options)
             made[program] = dict(correlation=correlation(image[0], truth), seconds=told["reconstruct_s"])
@@ -109,73 +112,83 @@ def disc(binary, data, out):
     return report, failed
 
 
-def axis_column(image):
-    """The column about which a radiogram of a round bar is its own mirror image, found from the bar's middle in each row."""
-    inside = image > 0.5 * np.percentile(image, 95)
-    columns = np.arange(image.shape[1])
-    middles = [(columns[row].min() + columns[row].max()) / 2 for row in inside if row.sum() > 50]
-    return float(np.median(middles))
+def axis_of_symmetry(image):
+    """Offset and slope of the line u = offset + slope v about which a radiogram of a round bar is its own mirror image."""
+    rows, columns = image.shape
+    bands = np.linspace(0, rows, 11).astype(int)
+    reach = np.arange(5, 0.45 * columns)
+    places, found = [], []
+    for top, end in zip(bands, bands[1:]):
+        row = image[top:end].mean(0)
+
+        def unlike(axis):
+            left, right = (np.interp(axis + sign * reach, np.arange(columns), row) for sign in (-1, 1))
+            return ((left - right) ** 2).mean()
+
+        tried = np.arange(columns / 2 - 15, columns / 2 + 15, 0.05)
+        found.append(tried[np.argmin([unlike(axis) for axis in tried])])
+        places.append((top + end - 1) / 2)
+    slope, offset = np.polyfit(places, found, 1)
+    return offset, slope
 
 
 def bar(binary, data, out):
     facts = json.loads((data / "cone_notched_bar.json").read_text())
     transmission = raw(data / "cone_notched_bar_radiogram_u16.raw.gz", "<u2", (facts["rows"], facts["cols"])) / 65535
     radiogram = -np.log(np.clip(transmission, 1e-5, None))
-    # Two by two cells averaged: the reference is compared on 0.0272 mm voxels.
-    binned = radiogram.reshape(1000, 2, 750, 2).mean((1, 3)).astype(np.float32)
-    kept = binned[200:800]
-    pitch = [0.4, 0.4]
-    column = axis_column(kept)
-    count = 240
+    # Two by two cells averaged: the reference is compared on voxels of twice its own.
+    kept = radiogram.reshape(1000, 2, 750, 2).mean((1, 3)).astype(np.float32)
+    pitch = [2 * pixel for pixel in facts["pixel_mm"]]
+    offset, slope = axis_of_symmetry(kept)
+    middle_row = (len(kept) - 1) / 2
+    roll = np.arctan(slope)
     source_mm, detector_mm = facts["source_to_object_mm"], facts["source_to_detector_mm"]
 
     def view_matrix(angle):
-        e_u = np.array([np.cos(angle), np.sin(angle), 0.0])
+        across, down = np.array([np.cos(angle), np.sin(angle), 0.0]), np.array([0.0, 0.0, -1.0])
         source = source_mm * np.array([np.sin(angle), -np.cos(angle), 0.0])
-        return matrix(source, e_u, np.array([0.0, 0.0, -1.0]), detector_mm, pitch, [column, 299.5])
+        e_u, e_v = np.cos(roll) * across + np.sin(roll) * down, np.cos(roll) * down - np.sin(roll) * across
+        return matrix(source, e_u, e_v, detector_mm, pitch, [offset + slope * middle_row, middle_row])
 
-    matrices = np.array([view_matrix(2 * np.pi * view / count) for view in range(count)])
-    views = np.broadcast_to(kept, (count, *kept.shape))
+    matrices = np.array([view_matrix(2 * np.pi * view / BAR_VIEWS) for view in range(BAR_VIEWS)])
+    views = np.broadcast_to(kept, (BAR_VIEWS, *kept.shape))
     voxel = 2 * facts["reference"]["voxel_mm"]
-    volume, told = reconstruct(binary, out / "bar", views, matrices, pitch, (360, 3, 560), (voxel,) * 3)
-    ours = volume[::-1, 1]
+    volume, told = reconstruct(binary, out / "bar", views, matrices, pitch, (450, 1, 1000), (voxel,) * 3,
+                               "--filter", "hann:0.5")
     reference = raw(data / "cone_notched_bar_reference_slice_u16.raw.gz", "<u2",
                     (facts["reference"]["rows"], facts["reference"]["cols"])).astype(float)
-    best = registered(ours, reference, voxel, facts["reference"]["voxel_mm"])
-    (found, seen, shift) = best
-    row = seen.shape[0] // 2
-    gain, offset = np.polyfit(found.ravel(), seen.ravel(), 1)
-    picture(out / "bar.png", [("isocenter", found), ("scanner's program", seen)],
-            [("isocenter, gain and offset fitted", gain * found[row] + offset), ("scanner's program", seen[row])])
+    found, seen, shift_px = on_reference(volume[:, 0], reference, voxel / facts["reference"]["voxel_mm"])
+    gain, level = np.polyfit(found.ravel(), seen.ravel(), 1)
     value = correlation(found, seen)
-    report = dict(correlation=value, seconds=told["reconstruct_s"], shift_px=shift, axis_column=column)
+    notch = int(np.argmin(seen.sum(1)))
+    picture(out / "bar.png", [("isocenter", found), ("scanner's program", seen)],
+            [(f"{name}, {place}", profile) for place, row in (("bar", 100), ("notch", notch))
+             for name, profile in (("isocenter", gain * found[row] + level), ("scanner", seen[row]))])
+    report = dict(correlation=value, seconds=told["reconstruct_s"], shift_px=shift_px, axis_column=offset + slope * middle_row,
+                  axis_tilt_deg=float(np.rad2deg(roll)), gain=float(gain), offset=float(level))
     failed = [] if value >= BAR_CORRELATION else [f"bar: expected a correlation of {BAR_CORRELATION}, found {value:.4f}"]
     return report, failed
 
 
-def registered(ours, reference, our_mm, reference_mm):
-    """Our slice sampled on the reference's pixels at the shift, in its pixels, that suits best: both are of one object, but
-    neither says where its origin lies. Gives both on the rows that ours covers, and the shift."""
-    rows = int(ours.shape[0] * our_mm / reference_mm) - 40
-    top = (reference.shape[0] - rows) // 2
-    seen = reference[top:top + rows]
-    step = reference_mm / our_mm
-    v, u = np.meshgrid(np.arange(rows) - (rows - 1) / 2, np.arange(seen.shape[1]) - (seen.shape[1] - 1) / 2, indexing="ij")
+def on_reference(ours, reference, step):
+    """Our slice through the axis, [z, x], sampled on the reference's pixels, which begin at the axis; `step` of them are one of
+    ours. The shift along the axis is the one that suits best: neither slice says where its origin lies. The outer rows, which
+    some views do not see, are left out."""
+    seen = reference[REFERENCE_MARGIN:-REFERENCE_MARGIN]
+    z = (np.arange(len(seen)) - (len(seen) - 1) / 2)[:, None]
+    x = np.arange(seen.shape[1])[None, :]
 
-    def sampled(shift, every=1):
-        places = [((v[::every, ::every] + shift[0]) * step + (ours.shape[0] - 1) / 2),
-                  ((u[::every, ::every] + shift[1]) * step + (ours.shape[1] - 1) / 2)]
+    def sampled(shift, sense, every=1):
+        places = np.broadcast_arrays(sense * (z + shift)[::every] / step + (ours.shape[0] - 1) / 2,
+                                     x / step + (ours.shape[1] - 1) / 2)
         return map_coordinates(ours, places, order=1, mode="nearest")
 
-    best = (-1.0, (0, 0))
-    for reach, pace, every in ((60, 12, 4), (12, 3, 4), (3, 1, 2)):
-        around = best[1]
-        for dv in np.arange(-reach, reach + 1, pace):
-            for du in np.arange(-reach, reach + 1, pace):
-                shift = (int(around[0] + dv), int(around[1] + du))
-                value = correlation(sampled(shift, every), seen[::every, ::every])
-                best = max(best, (value, shift))
-    return sampled(best[1]), seen, best[1]
+    def alike(shift, sense):
+        return correlation(sampled(shift, sense, 4), seen[::4])
+
+    coarse = max((alike(shift, sense), shift, sense) for sense in (-1, 1) for shift in range(-100, 101, 5))
+    fine = max((alike(coarse[1] + shift, coarse[2]), coarse[1] + shift, coarse[2]) for shift in range(-5, 6))
+    return sampled(fine[1], fine[2]), seen, fine[1]
 
 
 def main():

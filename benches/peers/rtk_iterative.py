@@ -1,4 +1,4 @@
-"""rtk_iterative.py FOLDER [--vol 256] [--threads 2] [--views N] [--passes 1]: RTK's Joseph projectors and SART on a data set.
+"""rtk_iterative.py FOLDER [--vol 256] [--threads 2] [--views N] [--passes 1] [--only forward back sart] [--out X.raw]: RTK's Joseph projectors and SART on a data set.
 
 Prints one JSON object an operation: wall and processor seconds a view, and the error against the exact line integrals
 (projection) or the drawn phantom (SART, 10 views a subset, relaxation 0.3, as RTK sets it). `--views` takes evenly spaced ones.
@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--views", type=int, default=0)
     parser.add_argument("--passes", type=int, default=1)
+    parser.add_argument("--out", help="raw file for the result of the last operation")
     parser.add_argument("--only", nargs="*", default=["forward", "back", "sart"])
     arguments = parser.parse_args()
     itk.MultiThreaderBase.SetGlobalMaximumNumberOfThreads(arguments.threads)
@@ -88,6 +89,8 @@ def main():
                       s_per_view=clock.s / views, cpu_s_per_view=clock.cpu / views)
         if what != "back":
             report["rms_error"] = rms(found - (projections if what == "forward" else truth))
+        if arguments.out:
+            np.ascontiguousarray(found, "<f4").tofile(arguments.out)
         print(json.dumps(report), flush=True)
 
 

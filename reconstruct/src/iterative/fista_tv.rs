@@ -6,7 +6,7 @@
 //! larger residual than the one before.
 
 use super::estimate::Estimate;
-use super::preconditioner::{RayValue, inverse};
+use super::preconditioner::{RayValue, inverse, middle_sum_of_weights, middle_value};
 use super::subsets::ordered;
 use super::system::System;
 use super::total_variation::{Smoothing, TotalVariation};
@@ -16,13 +16,43 @@ use crate::error::ReconstructError;
 /// The metric of smoothing stays below this many times its middle value, where little is known of a voxel.
 const MAX_METRIC: f32 = 4.0;
 
+/// Sum of squared weights over the sum of weights, in voxels, of the rays that sample a voxel: that of a bilinear tent,
+/// two thirds along each direction.
+const TENT_SQUARED: f64 = 4.0 / 9.0;
+/// Smoothing in standard deviations of the gradient's noise.
+const NOISE_FACTOR: f64 = 1.0;
+
+/// Standard deviation of `Aᵀ w noise` in a voxel in the middle of all, mm: `air_variance Σ w a²` for rays that sample it with
+/// the weights `a`.
+pub(super) fn gradient_noise(system: &System<'_>, air_variance: f64) -> Result<f64, ReconstructError> {
+    let spacing_mm = system.grid().spacing_mm;
+    let voxel_mm = (spacing_mm[0] * spacing_mm[1] * spacing_mm[2]).cbrt();
+    Ok((air_variance * TENT_SQUARED * voxel_mm * middle_sum_of_weights(system)?).sqrt())
+}
+
+/// How much is smoothed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Strength {
+    /// So much, 1/mm: about the contrast that noise may have and still be taken away. 2e-5 is 1 HU.
+    PerMm(f64),
+    /// As the noise of the views asks for. At the true volume the gradient of the data term is nothing but noise; total
+    /// variation takes away what its own gradient can balance, so its strength is a fixed number of standard deviations
+    /// of that noise.
+    ForNoise {
+        /// Variance of an unattenuated line integral, to which the system's weights are relative.
+        air_variance: f64,
+        /// At least so much, 1/mm.
+        least_per_mm: f64,
+    },
+}
+
 /// What may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FistaTvOptions {
     /// Views of a subset.
     pub subset_views: usize,
-    /// How much is smoothed, 1/mm: about the contrast that noise may have and still be taken away. 2e-5 is 1 HU.
-    pub smoothing_per_mm: f64,
+    /// How much is smoothed.
+    pub smoothing: Strength,
     /// Dual steps of smoothing after each subset.
     pub smoothing_steps: usize,
     /// Share of the full step, up to 1; smaller steps forgive subsets that differ much.
@@ -31,7 +61,7 @@ pub struct FistaTvOptions {
 
 impl Default for FistaTvOptions {
     fn default() -> Self {
-        Self { subset_views: 20, smoothing_per_mm: 1e-4, smoothing_steps: 4, step: 1.0 }
+        Self { subset_views: 20, smoothing: Strength::PerMm(1e-4), smoothing_steps: 4, step: 1.0 }
     }
 }
 
@@ -39,6 +69,7 @@ impl Default for FistaTvOptions {
 pub struct FistaTv<'s, 'd> {
     system: &'s System<'d>,
     options: FistaTvOptions,
+    smoothing_per_mm: f64,
     subsets: Vec<Vec<usize>>,
     inverse: Estimate,
     /// The inverse relative to its middle value.
@@ -71,6 +102,13 @@ impl<'s, 'd> FistaTv<'s, 'd> {
         let largest = subsets.iter().map(Vec::len).max().unwrap_or(0);
         let inverse = inverse(system, RayValue::WeightTimesPath)?;
         let middle = middle_value(&inverse.fields[0].values);
+        let smoothing_per_mm = match options.smoothing {
+            Strength::PerMm(smoothing) => smoothing,
+            Strength::ForNoise { air_variance, least_per_mm } => {
+                let noise = gradient_noise(system, air_variance)?;
+                (NOISE_FACTOR * noise * f64::from(middle)).max(least_per_mm)
+            }
+        };
         let mut metric = inverse.clone();
         metric.zip(&inverse, |own, inverse| *own = (inverse / middle).min(MAX_METRIC));
         let metric_max = metric.fields[0].values.iter().copied().fold(0.0, f32::max);
@@ -87,10 +125,16 @@ impl<'s, 'd> FistaTv<'s, 'd> {
             images: vec![vec![0.0; system.region().pixel_count()]; largest],
             subsets,
             options,
+            smoothing_per_mm,
             iteration: 0,
             total_weight: system.total_weight(),
             system,
         })
+    }
+
+    /// How much is smoothed, 1/mm.
+    pub fn smoothing_per_mm(&self) -> f64 {
+        self.smoothing_per_mm
     }
 
     fn correct(&mut self, subset: &[usize]) -> f64 {
@@ -113,7 +157,7 @@ impl<'s, 'd> FistaTv<'s, 'd> {
         let lowest = if system.is_non_negative { 0.0 } else { f32::NEG_INFINITY };
         // `ahead` takes the smoothed point, then becomes that plus momentum while the estimate becomes the point.
         let smoothing = Smoothing {
-            strength: (self.options.smoothing_per_mm * self.options.step) as f32,
+            strength: (self.smoothing_per_mm * self.options.step) as f32,
             metric: &self.metric.fields[0],
             metric_max: self.metric_max,
             lowest,
@@ -140,24 +184,19 @@ fn check(options: &FistaTvOptions) -> Result<(), ReconstructError> {
     if options.subset_views == 0 {
         return bad("views of a subset", "at least 1", 0.0);
     }
-    if !(options.smoothing_per_mm >= 0.0 && options.smoothing_per_mm.is_finite()) {
-        return bad("smoothing", "at least 0 per mm", options.smoothing_per_mm);
+    let of_smoothing = match options.smoothing {
+        Strength::PerMm(smoothing) => vec![smoothing],
+        Strength::ForNoise { air_variance, least_per_mm } => vec![air_variance, least_per_mm],
+    };
+    for found in of_smoothing {
+        if !(found >= 0.0 && found.is_finite()) {
+            return bad("smoothing", "at least 0 per mm", found);
+        }
     }
     if !(options.step > 0.0 && options.step <= 1.0) {
         return bad("step", "above 0 up to 1", options.step);
     }
     Ok(())
-}
-
-/// Median of the positive values, from at most a few hundred thousand of them.
-fn middle_value(values: &[f32]) -> f32 {
-    let stride = values.len().div_ceil(1 << 18);
-    let mut some: Vec<f32> = values.iter().copied().filter(|value| *value > 0.0).step_by(stride).collect();
-    if some.is_empty() {
-        return 1.0;
-    }
-    let middle = some.len() / 2;
-    *some.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
 impl Algorithm for FistaTv<'_, '_> {

@@ -31,12 +31,12 @@ use crate::error::ReconstructError;
 pub use aligned_scan::AlignedScan;
 pub use cgls::Cgls;
 pub use estimate::Estimate;
-pub use fista_tv::{FistaTv, FistaTvOptions};
+pub use fista_tv::{FistaTv, FistaTvOptions, Strength};
 pub use os_sart::{OsSart, OsSartOptions};
 pub use outer::OuterField;
 pub use system::{ScanData, System, SystemOptions};
 pub(crate) use weights::relative_variance;
-pub use weights::statistical_weights;
+pub use weights::{apparent_photons, statistical_weights};
 
 /// What has been done, told between two subsets.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,6 +14,8 @@ use rayon::prelude::*;
 /// Coarseness for volumes of at least [`FINE_VOXELS`] along every axis.
 const COARSENESS: usize = 4;
 const FINE_VOXELS: usize = 64;
+/// Views, evenly spaced, that tell what is usual of all.
+const ENOUGH_VIEWS: usize = 40;
 /// Voxels that rays say less of than this share of the most are left alone.
 const LEAST_SHARE: f32 = 1e-3;
 
@@ -30,7 +32,7 @@ pub(super) enum RayValue {
 pub(super) fn inverse(system: &System<'_>, value: RayValue) -> Result<Estimate, ReconstructError> {
     let mut estimate = system.zero_estimate();
     for (index, projector) in system.projectors().iter().enumerate() {
-        estimate.fields[index] = sum_of(system, projector, value)?;
+        estimate.fields[index] = sum_of(system, projector, value, 1)?;
     }
     let most = estimate.fields.iter().flat_map(|field| field.values.iter().copied()).fold(0.0_f32, f32::max);
     estimate.zip(system.mask(), |sum, mask| {
@@ -39,10 +41,31 @@ pub(super) fn inverse(system: &System<'_>, value: RayValue) -> Result<Estimate, 
     Ok(estimate)
 }
 
+/// The middle of `Aᵀ weight` over the volume's voxels, mm, judged by some of the views where there are many.
+pub(super) fn middle_sum_of_weights(system: &System<'_>) -> Result<f64, ReconstructError> {
+    let every = system.view_count().div_ceil(ENOUGH_VIEWS);
+    let taken = system.view_count().div_ceil(every);
+    let sum = sum_of(system, &system.projectors()[0], RayValue::Weight, every)?;
+    Ok(f64::from(middle_value(&sum.values)) * system.view_count() as f64 / taken as f64)
+}
+
+/// Median of the positive values, from at most a few hundred thousand of them.
+pub(super) fn middle_value(values: &[f32]) -> f32 {
+    let stride = values.len().div_ceil(1 << 18);
+    let mut some: Vec<f32> = values.iter().copied().filter(|value| *value > 0.0).step_by(stride).collect();
+    if some.is_empty() {
+        return 1.0;
+    }
+    let middle = some.len() / 2;
+    *some.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+/// The sum over every `every`-th view.
 fn sum_of(
     system: &System<'_>,
     projector: &Projector,
     value: RayValue,
+    every: usize,
 ) -> Result<ColumnVolume, ReconstructError> {
     let grid = projector.column_grid().grid;
     let is_fine = grid.shape.iter().all(|n| *n >= FINE_VOXELS);
@@ -53,7 +76,7 @@ fn sum_of(
     let axis = projector.column_grid().column_direction();
     let coarse = Projector::new(coarse_grid, &axis, projector.isa());
     let mut sum = coarse.column_grid().zeros();
-    for view in 0..system.view_count() {
+    for view in (0..system.view_count()).step_by(every) {
         let values = values_of(system, view, region, value);
         let view = &system.data().geometry.views()[view];
         coarse.add_back(&[ViewImage { view, region, values: &values }], &mut sum);

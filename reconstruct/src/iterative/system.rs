@@ -5,11 +5,15 @@ use super::outer::OuterField;
 use crate::backproject::Isa;
 use crate::error::ReconstructError;
 use crate::orbit::Orbit;
-use crate::project::{DetectorRegion, Projector, ViewImage};
+use crate::project::{ColumnGrid, DetectorRegion, Projector, ViewImage};
 use carm::{ScanGeometry, VolumeGrid};
 use nalgebra::Vector3;
 use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
+
+/// Fewer slices along the rotation axis than this are stored with columns within them; neighbouring rays are taken eight
+/// at a time.
+const FEW_SLICES: usize = 8;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +67,7 @@ impl<'a> System<'a> {
         options: &SystemOptions,
     ) -> Result<Self, ReconstructError> {
         check(&data)?;
-        let column_axis = column_axis(data.geometry);
+        let column_axis = column_axis(data.geometry, &grid);
         let inner = Projector::new(grid, &column_axis, options.isa);
         let inner_mask = match &options.mask {
             Some(mask) => inner.store(mask.mapv(|is_in| if is_in { 1.0 } else { 0.0 }).view())?,
@@ -225,12 +229,19 @@ impl<'a> System<'a> {
     }
 }
 
-/// The rotation axis; for scans without an orbit, the detector columns of the first view.
-fn column_axis(geometry: &ScanGeometry) -> Vector3<f64> {
-    match Orbit::fit(geometry.views()) {
+/// The direction in which neighbouring rays are taken together: the rotation axis, or for scans without an orbit the
+/// detector columns of the first view. A volume of a few slices, as of a detector with one row, would leave most of
+/// every window empty: there it is an axis within the slices.
+fn column_axis(geometry: &ScanGeometry, grid: &VolumeGrid) -> Vector3<f64> {
+    let rotation = match Orbit::fit(geometry.views()) {
         Ok(orbit) => orbit.axis.into_inner(),
         Err(_) => geometry.views()[0].detector_axes().e_v.into_inner(),
+    };
+    let slices = ColumnGrid::nearest_to(*grid, &rotation);
+    if slices.counts[2] >= FEW_SLICES {
+        return rotation;
     }
+    grid.direction.column(slices.axes[0]).into_owned()
 }
 
 fn check(data: &ScanData<'_>) -> Result<(), ReconstructError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::project::{DetectorRegion, reference};
+use crate::test_random::Random;
 use crate::test_scans::circle_scan;
 use carm::{DetectorGrid, DetectorPose, ProjectionMatrix, ScanGeometry, VolumeGrid};
 use nalgebra::{Matrix3, Point3};
@@ -84,7 +85,8 @@ fn every_algorithm_finds_the_volume_that_the_views_came_from() {
         bounded.zero_estimate(),
         OsSartOptions { relaxation: 1.0, relaxation_decay: 1.0, subset_views: 5 },
     );
-    let tv = FistaTvOptions { smoothing_per_mm: 0.0, subset_views: 10, ..FistaTvOptions::default() };
+    let tv =
+        FistaTvOptions { smoothing: Strength::PerMm(0.0), subset_views: 10, ..FistaTvOptions::default() };
     let algorithms: [(Box<dyn Algorithm + '_>, &System<'_>, usize); 3] = [
         (Box::new(sart.unwrap()), &bounded, 30),
         (Box::new(Cgls::new(&free, free.zero_estimate()).unwrap()), &free, 30),
@@ -122,7 +124,11 @@ fn total_variation_beats_least_squares_for_few_noisy_views() {
     setup.stack.mapv_inplace(|p| p + ((uniform() + uniform() + uniform()) * 0.06) as f32);
     let system = System::new(data(&setup), setup.grid, &SystemOptions::default()).unwrap();
     let run = |smoothing_per_mm: f64| {
-        let options = FistaTvOptions { smoothing_per_mm, subset_views: 6, ..FistaTvOptions::default() };
+        let options = FistaTvOptions {
+            smoothing: Strength::PerMm(smoothing_per_mm),
+            subset_views: 6,
+            ..FistaTvOptions::default()
+        };
         let mut tv = FistaTv::new(&system, system.zero_estimate(), options).unwrap();
         iterate(&mut tv, &StopRule::after(40), &mut Unwatched).unwrap();
         relative_error(&system.volume(tv.estimate()), &setup.truth)
@@ -284,7 +290,7 @@ fn system_refuses_what_is_not_a_scan() {
     );
     let lax = OsSartOptions { relaxation: 2.5, ..OsSartOptions::default() };
     assert!(OsSart::new(&system, system.zero_estimate(), lax).is_err());
-    let nan = FistaTvOptions { smoothing_per_mm: f64::NAN, ..FistaTvOptions::default() };
+    let nan = FistaTvOptions { smoothing: Strength::PerMm(f64::NAN), ..FistaTvOptions::default() };
     assert!(FistaTv::new(&system, system.zero_estimate(), nan).is_err());
     let nothing = SystemOptions { mask: Some(setup.truth.mapv(|_| false)), ..SystemOptions::default() };
     assert!(System::new(data(&setup), setup.grid, &nothing).is_err());
@@ -299,6 +305,69 @@ fn statistical_weights_are_inverse_variances() {
         let expected = variance(1000.0) / variance(1000.0 * (-p).exp());
         assert!((f64::from(*weight) - expected).abs() < 1e-6 * expected);
     }
+}
+
+#[test]
+fn views_tell_their_photons_by_their_noise() {
+    let mut random = Random::new(5);
+    let photons = 20_000.0;
+    let views = Array3::from_shape_fn((6, 40, 60), |(view, v, u)| {
+        let p: f64 = 1.2 + (0.05 * u as f64 + view as f64).sin() + 0.01 * v as f64;
+        (p + (p.exp() / photons).sqrt() * random.normal()) as f32
+    });
+    let found = apparent_photons(views.view()).unwrap();
+    // The median of 13,920 differences is good to 1 %, photons to twice that; the sine adds to the differences.
+    assert!((found / photons - 1.0).abs() < 0.06, "{found}");
+    assert_eq!(apparent_photons(Array3::zeros((3, 4, 5)).view()), None, "no noise");
+    assert_eq!(apparent_photons(Array3::zeros((3, 4, 2)).view()), None, "no differences");
+    assert_eq!(apparent_photons(Array3::zeros((3, 4, 0)).view()), None, "no pixels");
+}
+
+#[test]
+fn smoothing_follows_the_noise_of_the_gradient() {
+    let setup = setup();
+    let mut random = Random::new(11);
+    let sd = 0.02;
+    let noise = setup.stack.mapv(|_| (sd * random.normal()) as f32);
+    let data = ScanData { geometry: &setup.scan, line_integrals: noise.view(), weights: None };
+    let system = System::new(data, setup.grid, &SystemOptions::default()).unwrap();
+    let expected = fista_tv::gradient_noise(&system, sd * sd).unwrap();
+    let views: Vec<usize> = (0..system.view_count()).collect();
+    let images: Vec<Vec<f32>> = views.iter().map(|view| system.measured(*view).to_vec()).collect();
+    let mut gradient = system.zero_estimate();
+    system.add_back(&views, &images, &mut gradient);
+    let values = system.volume(&gradient);
+    let middle = values.slice(s![6..18, 6..18, 6..18]);
+    let found = (middle.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / 1728.0).sqrt();
+    // One voxel in the middle of all stands for these, and rays are not quite dense.
+    assert!((found / expected - 1.0).abs() < 0.15, "found {found}, expected {expected}");
+    let smoothing = |air_variance: f64| {
+        let smoothing = Strength::ForNoise { air_variance, least_per_mm: 1e-9 };
+        let options = FistaTvOptions { smoothing, ..FistaTvOptions::default() };
+        FistaTv::new(&system, system.zero_estimate(), options).unwrap().smoothing_per_mm()
+    };
+    assert!((smoothing(4e-4) / smoothing(1e-4) - 2.0).abs() < 1e-6);
+    assert_eq!(smoothing(0.0), 1e-9, "no noise");
+}
+
+#[test]
+fn one_detector_row_gives_the_slice_that_it_saw() {
+    let scan = scan(60, 354.0, [48, 1], 4.0);
+    let grid = VolumeGrid::centred([28, 26, 1], [4.0; 3], Matrix3::identity(), Point3::origin()).unwrap();
+    let truth = phantom(&grid, 40.0);
+    let stack = projections(&scan, &grid, &truth);
+    let data = ScanData { geometry: &scan, line_integrals: stack.view(), weights: None };
+    let system = System::new(data, grid, &SystemOptions::default()).unwrap();
+    assert_eq!(
+        system.projectors()[0].column_grid().column_direction(),
+        nalgebra::Vector3::x(),
+        "columns in the slice"
+    );
+    let options = OsSartOptions { relaxation: 1.0, relaxation_decay: 1.0, subset_views: 5 };
+    let mut sart = OsSart::new(&system, system.zero_estimate(), options).unwrap();
+    iterate(&mut sart, &StopRule::after(30), &mut Unwatched).unwrap();
+    let error = relative_error(&system.volume(sart.estimate()), &truth);
+    assert!(error < 0.03, "{error}");
 }
 
 #[test]

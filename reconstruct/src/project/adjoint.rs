@@ -9,7 +9,7 @@ use super::aligned::AlignedLine;
 use super::columns::{ColumnGrid, ColumnVolume, PADDING};
 use super::forward::{Corners, column_offset, push_line};
 use super::rays::{Group, ViewRays};
-use super::{DetectorRegion, LANES, adjoint_avx2};
+use super::{DetectorRegion, LANES, adjoint_avx2, adjoint_avx512};
 use crate::backproject::Isa;
 use rayon::prelude::*;
 
@@ -135,11 +135,25 @@ impl Prepared {
             let values = &self.values[index * self.stride..][..self.stride];
             for slice in slices.clone() {
                 let Some(cut) = line.cut(grid, slice, length) else { continue };
+                let sides = [cut.column, cut.column + 1];
+                if isa == Isa::Avx512 {
+                    let columns = sides.map(|across| {
+                        if !(0..grid.counts[line.main.others()[0]] as isize).contains(&across) {
+                            return &mut [][..];
+                        }
+                        let start = column_offset(grid, main, slice as u32, across) + cut.voxels.start;
+                        // SAFETY: a column of a slice of this thread; the two are different columns.
+                        unsafe { sink.slice(start, cut.voxels.len()) }
+                    });
+                    if adjoint_avx512::give(values, &cut, columns) {
+                        continue;
+                    }
+                }
                 // Values on voxels `cut.voxels` of the two columns together.
                 if isa == Isa::Portable || !adjoint_avx2::gather(values, &cut, column) {
                     scatter(&values[MARGIN..][..length], &cut, column);
                 }
-                for (across, share) in [(cut.column, 1.0 - cut.share), (cut.column + 1, cut.share)] {
+                for (across, share) in sides.into_iter().zip([1.0 - cut.share, cut.share]) {
                     if !(0..grid.counts[line.main.others()[0]] as isize).contains(&across) {
                         continue;
                     }

@@ -3,7 +3,7 @@
 
 use super::adjoint::Cut;
 use super::columns::ColumnGrid;
-use super::rays::{ALIGNED_SPAN, Group, JosephRay, Main, NARROW_SPAN, REACH, Reading, ViewRays, WIDE_SPAN};
+use super::rays::{ALIGNED_SPAN, Group, JosephRay, Main, REACH, Reading, ViewRays, WIDE_SPAN, Window};
 use super::{DetectorRegion, LANES};
 use nalgebra::Vector3;
 
@@ -154,7 +154,7 @@ impl AlignedLine {
                 all: if has_windows { all } else { any.start..any.start },
                 any,
                 reading: if has_windows {
-                    Reading::Aligned { is_wide: span > NARROW_SPAN }
+                    Reading::Aligned { window: Window::of(span) }
                 } else {
                     Reading::Single
                 },

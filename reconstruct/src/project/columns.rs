@@ -31,11 +31,13 @@ impl ColumnGrid {
     pub fn nearest_to(grid: VolumeGrid, axis: &Vector3<f64>) -> Self {
         let cosine = |index: usize| grid.direction.column(index).dot(axis).abs();
         let along = (0..3).max_by(|&a, &b| cosine(a).total_cmp(&cosine(b))).expect("three axes");
-        let axes = match along {
-            0 => [2, 1, 0],
-            1 => [2, 0, 1],
-            _ => [1, 0, 2],
+        let [near, far] = match along {
+            0 => [1, 2],
+            1 => [0, 2],
+            _ => [0, 1],
         };
+        // Planes of the longer axis go to threads, so that a volume of one slice is shared out, too.
+        let axes = if grid.shape[near] > grid.shape[far] { [near, far, along] } else { [far, near, along] };
         let counts = axes.map(|axis| grid.shape[axis]);
         let odd_lines = |floats: usize| (floats.div_ceil(LINE) | 1) * LINE;
         let column = odd_lines(counts[2] + 2 * PADDING);

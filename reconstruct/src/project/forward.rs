@@ -4,7 +4,7 @@
 use super::aligned::AlignedLine;
 use super::columns::{ColumnGrid, ColumnVolume, PADDING};
 use super::rays::{Group, Main, Reading, ViewRays, push_groups};
-use super::{DetectorRegion, LANES, forward_avx2};
+use super::{DetectorRegion, LANES, forward_avx2, forward_avx512};
 use crate::backproject::Isa;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,6 +13,11 @@ use std::ops::Range;
 const LINES: usize = 8;
 /// Slices in a run.
 pub(super) const RUN: u32 = 32;
+
+/// Rows that a window of sixteen samples holds with the next row of each of sixteen rays.
+const PAIR_SPAN: f32 = 13.97;
+/// The same for a window of 32.
+const PAIR_WIDE_SPAN: f32 = 29.97;
 
 /// Where the two columns that rays lie between start, and the share of the second.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +46,7 @@ pub(super) fn project(
             })
             .collect();
         let mut sums = vec![[0.0_f32; LANES]; groups.len()];
-        cast(grid, volume, groups, isa, &mut sums);
+        cast(grid, volume, groups, &line_ends, isa, &mut sums);
         image.fill(0.0);
         let mut start = 0;
         for (line, end) in image.chunks_exact_mut(length).zip(line_ends) {
@@ -78,26 +83,156 @@ pub(super) fn push_line(
     }
 }
 
-fn cast(grid: &ColumnGrid, volume: &ColumnVolume, groups: &[Group], isa: Isa, sums: &mut [[f32; LANES]]) {
+/// Slices are taken in runs; within a run, groups at the same place of neighbouring lines follow each other, because they
+/// read the same voxels.
+fn cast(
+    grid: &ColumnGrid,
+    volume: &ColumnVolume,
+    groups: &[Group],
+    line_ends: &[usize],
+    isa: Isa,
+    sums: &mut [[f32; LANES]],
+) {
     let last = groups.iter().map(|group| group.any.end).max().unwrap_or(0);
-    let mut table = PlaceTable::default();
+    let caster = Caster { grid, volume, isa };
+    let mut tables: Vec<PlaceTable> = line_ends.iter().map(|_| PlaceTable::default()).collect();
+    let order = order(groups, line_ends, isa);
     for start in (0..last).step_by(RUN as usize) {
         let run = start..start + RUN;
-        for (group, sum) in groups.iter().zip(sums.iter_mut()) {
-            let any = meet(&group.any, &run);
-            if any.is_empty() {
-                continue;
+        for piece in &order {
+            let table = &mut tables[piece.line];
+            let first = piece.first;
+            match &piece.pair {
+                Some(pair) => {
+                    let (sum_a, sum_b) = sums[first..first + 2].split_at_mut(1);
+                    let both = [&groups[first], &groups[first + 1]];
+                    caster.add_pair(pair, both, &run, table, [&mut sum_a[0], &mut sum_b[0]]);
+                }
+                None => caster.add(&groups[first], &run, &run, table, &mut sums[first]),
             }
-            let all = if isa == Isa::Portable { any.start..any.start } else { meet(&group.all, &any) };
-            if all.is_empty() {
-                add_single(grid, volume, group, any, sum);
-                continue;
-            }
-            add_single(grid, volume, group, any.start..all.start, sum);
-            table.fill(grid, group, &run);
-            forward_avx2::add_windows(grid, volume, group, &table, all.clone(), sum);
-            add_single(grid, volume, group, all.end..any.end, sum);
         }
+    }
+}
+
+/// What is cast at once: a group of a line, or two.
+struct Piece {
+    /// Index of the group; that of a pair's other follows.
+    first: usize,
+    line: usize,
+    pair: Option<Pair>,
+}
+
+/// The pieces of all lines: the first of each line, the second of each, and so on.
+fn order(groups: &[Group], line_ends: &[usize], isa: Isa) -> Vec<Piece> {
+    let mut pieces = Vec::with_capacity(groups.len());
+    let mut line_start = 0;
+    for (line, end) in line_ends.iter().enumerate() {
+        let (mut first, mut place) = (line_start, 0);
+        while first < *end {
+            let has_next = isa == Isa::Avx512 && first + 1 < *end;
+            let pair = if has_next { Pair::new(&groups[first], &groups[first + 1]) } else { None };
+            let taken = if pair.is_some() { 2 } else { 1 };
+            pieces.push((place, Piece { first, line, pair }));
+            (first, place) = (first + taken, place + 1);
+        }
+        line_start = *end;
+    }
+    pieces.sort_by_key(|(place, _)| *place);
+    pieces.into_iter().map(|(_, piece)| piece).collect()
+}
+
+/// Two groups of a line whose sixteen rays are read together.
+struct Pair {
+    /// Slices in which both may be read.
+    slices: Range<u32>,
+    /// Sixteen samples do not hold all rows.
+    is_wide: bool,
+}
+
+impl Pair {
+    fn new(low: &Group, high: &Group) -> Option<Self> {
+        let is_aligned = |group: &Group| matches!(group.reading, Reading::Aligned { .. });
+        let slices = meet(&low.all, &high.all);
+        let has_same_columns = low.main == high.main
+            && low.across[0] == high.across[0]
+            && low.across_step[0] == high.across_step[0];
+        if !(is_aligned(low) && is_aligned(high) && has_same_columns) || slices.is_empty() {
+            return None;
+        }
+        let mut span = 0.0_f32;
+        for slice in [slices.start, slices.end - 1].map(|slice| slice as f32) {
+            let row = |group: &Group, lane: usize| slice.mul_add(group.along_step[lane], group.along[lane]);
+            let rows = [row(low, 0), row(low, LANES - 1), row(high, 0), row(high, LANES - 1)];
+            if rows[0] > rows[2] || rows[1] > rows[3] {
+                return None;
+            }
+            span = span.max(rows[3] - rows[0]);
+        }
+        (span <= PAIR_WIDE_SPAN).then_some(Self { slices, is_wide: span > PAIR_SPAN })
+    }
+}
+
+/// Casts groups through one volume.
+struct Caster<'a> {
+    grid: &'a ColumnGrid,
+    volume: &'a ColumnVolume,
+    isa: Isa,
+}
+
+impl Caster<'_> {
+    /// Adds the samples of a group in `slices` of a run.
+    fn add(
+        &self,
+        group: &Group,
+        run: &Range<u32>,
+        slices: &Range<u32>,
+        table: &mut PlaceTable,
+        sum: &mut [f32; LANES],
+    ) {
+        let Self { grid, volume, isa } = *self;
+        let any = meet(&group.any, slices);
+        if any.is_empty() {
+            return;
+        }
+        let all = if isa == Isa::Portable { any.start..any.start } else { meet(&group.all, &any) };
+        if all.is_empty() {
+            return add_single(grid, volume, group, any, sum);
+        }
+        add_single(grid, volume, group, any.start..all.start, sum);
+        table.fill(grid, group, run);
+        forward_avx2::add_windows(grid, volume, group, table, all.clone(), sum);
+        add_single(grid, volume, group, all.end..any.end, sum);
+    }
+
+    /// Adds the samples of two groups in a run, together where both allow it.
+    fn add_pair(
+        &self,
+        pair: &Pair,
+        groups: [&Group; 2],
+        run: &Range<u32>,
+        table: &mut PlaceTable,
+        sums: [&mut [f32; LANES]; 2],
+    ) {
+        let both = meet(&pair.slices, run);
+        let [sum_a, sum_b] = sums;
+        let alone = if both.is_empty() {
+            [run.clone(), run.end..run.end]
+        } else {
+            [run.start..both.start, both.end..run.end]
+        };
+        let [before, after] = &alone;
+        self.add(groups[0], run, before, table, sum_a);
+        self.add(groups[1], run, before, table, sum_b);
+        if !both.is_empty() {
+            table.fill(self.grid, groups[0], run);
+            let column = self.grid.strides[usize::from(groups[0].main.axis == 0)];
+            let places = table.of_slices(&both);
+            let sums = [&mut *sum_a, &mut *sum_b];
+            let values = &self.volume.values;
+            forward_avx512::add_pair(values, column, groups, pair.is_wide, places, both.start, sums);
+        }
+        self.add(groups[0], run, after, table, sum_a);
+        self.add(groups[1], run, after, table, sum_b);
     }
 }
 
@@ -110,11 +245,17 @@ fn meet(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
 #[derive(Default)]
 pub(super) struct PlaceTable {
     of: Option<(usize, f32, f32, u32)>,
-    pub(super) first: u32,
-    pub(super) places: Vec<Place>,
+    first: u32,
+    places: Vec<Place>,
 }
 
 impl PlaceTable {
+    /// Places of the given slices of the run.
+    pub(super) fn of_slices(&self, slices: &Range<u32>) -> &[Place] {
+        let first = (slices.start - self.first) as usize;
+        &self.places[first..first + slices.len()]
+    }
+
     pub(super) fn fill(&mut self, grid: &ColumnGrid, group: &Group, run: &Range<u32>) {
         let wanted = Some((group.main.axis, group.across[0], group.across_step[0], run.start));
         if !matches!(group.reading, Reading::Aligned { .. }) || self.of == wanted {

@@ -26,7 +26,7 @@ pub(super) use x86_64::add_windows;
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use super::super::forward::column_offset;
-    use super::super::rays::Reading;
+    use super::super::rays::{Reading, Window};
     use super::*;
     use std::arch::x86_64::*;
 
@@ -44,15 +44,15 @@ mod x86_64 {
         unsafe {
             match group.reading {
                 Reading::Single => unreachable!("such groups have no slices for windows"),
-                Reading::Aligned { is_wide } => {
-                    let first = (slices.start - table.first) as usize;
-                    let places = &table.places[first..first + slices.len()];
+                Reading::Aligned { window } => {
+                    let places = table.of_slices(&slices);
                     let column = grid.strides[usize::from(group.main.axis == 0)];
-                    if is_wide {
-                        add_aligned::<true>(values, column, group, places, slices.start, sum);
-                    } else {
-                        add_aligned::<false>(values, column, group, places, slices.start, sum);
-                    }
+                    let add = match window {
+                        Window::Tight => add_aligned::<TIGHT>,
+                        Window::Narrow => add_aligned::<NARROW>,
+                        Window::Wide => add_aligned::<WIDE>,
+                    };
+                    add(values, column, group, places, slices.start, sum);
                 }
                 Reading::Spread { is_wide: true, .. } => add_spread::<true>(grid, values, group, slices, sum),
                 Reading::Spread { is_wide: false, .. } => {
@@ -62,9 +62,14 @@ mod x86_64 {
         }
     }
 
+    /// The windows of [`Window`] as constants, each with code of its own.
+    const TIGHT: u8 = 0;
+    const NARROW: u8 = 1;
+    const WIDE: u8 = 2;
+
     /// All rays lie between the two columns of a place; these are blended before they are read.
     #[target_feature(enable = "avx2,fma")]
-    fn add_aligned<const WIDE: bool>(
+    fn add_aligned<const WINDOW: u8>(
         values: &[f32],
         next_column: usize,
         group: &Group,
@@ -73,8 +78,9 @@ mod x86_64 {
         sum: &mut [f32; LANES],
     ) {
         let (along, along_step) = (load(&group.along), load(&group.along_step));
-        let (mut near_sum, mut rise_sum) = (load(sum), _mm256_setzero_ps());
+        let mut total = load(sum);
         let one = _mm256_set1_ps(1.0);
+        let next = _mm256_set1_epi32(1);
         let mut slice = _mm256_set1_ps(first_slice as f32);
         for place in places {
             let row = _mm256_fmadd_ps(slice, along_step, along);
@@ -98,17 +104,21 @@ mod x86_64 {
                 };
                 _mm256_fmadd_ps(second, b, _mm256_mul_ps(first, a))
             };
-            let mut near = _mm256_permutevar8x32_ps(blend(0), index);
-            let mut far = _mm256_permutevar8x32_ps(blend(1), index);
-            if WIDE {
+            let window = blend(0);
+            let mut near = _mm256_permutevar8x32_ps(window, index);
+            let mut far = if WINDOW == TIGHT {
+                _mm256_permutevar8x32_ps(window, _mm256_add_epi32(index, next))
+            } else {
+                _mm256_permutevar8x32_ps(blend(1), index)
+            };
+            if WINDOW == WIDE {
                 let is_far = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
                 near = _mm256_blendv_ps(near, _mm256_permutevar8x32_ps(blend(8), index), is_far);
                 far = _mm256_blendv_ps(far, _mm256_permutevar8x32_ps(blend(9), index), is_far);
             }
-            near_sum = _mm256_add_ps(near_sum, near);
-            rise_sum = _mm256_fmadd_ps(share, _mm256_sub_ps(far, near), rise_sum);
+            total = _mm256_add_ps(total, _mm256_fmadd_ps(share, _mm256_sub_ps(far, near), near));
         }
-        store(sum, _mm256_add_ps(near_sum, rise_sum));
+        store(sum, total);
     }
 
     /// Rays lie between several columns: each column is read with the weight that every ray gives it.

@@ -6,16 +6,18 @@
 //! integral through boxes of constant value.
 //!
 //! The volume is held as columns along the index axis nearest to the rotation axis, and rays that are neighbours along
-//! the detector direction nearest to it are cast eight at a time: at any depth they lie in a short window of one to a
+//! the detector direction nearest to it are cast eight or sixteen at a time: at any depth they lie in a short window of one to a
 //! few columns. Where a row of detector pixels shares its path across the columns (a detector aligned with them), the
 //! two columns are blended before they are read. Every ray is summed by one thread in a fixed order.
 
 mod adjoint;
 mod adjoint_avx2;
+mod adjoint_avx512;
 mod aligned;
 mod columns;
 mod forward;
 mod forward_avx2;
+mod forward_avx512;
 pub mod pose;
 mod rays;
 pub mod reference;
@@ -101,8 +103,6 @@ impl Projector {
     /// When the CPU lacks the instructions of `isa`.
     pub fn new(grid: VolumeGrid, column_axis: &Vector3<f64>, isa: Isa) -> Self {
         assert!(isa.is_available(), "{isa:?} asked for on a CPU without it");
-        // No 512-bit form: the AVX2 code serves.
-        let isa = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
         Self { grid: ColumnGrid::nearest_to(grid, column_axis), isa }
     }
 

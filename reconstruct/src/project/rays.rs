@@ -8,8 +8,10 @@ use std::ops::Range;
 
 /// How far samples may reach beyond a column before they are read one by one.
 pub(super) const REACH: f64 = 20.0;
+/// Rows that one window of eight samples holds with the next row of each: one register reads both.
+const TIGHT_SPAN: f64 = 5.98;
 /// Rows that one window of eight samples holds.
-pub(super) const NARROW_SPAN: f64 = 6.98;
+const NARROW_SPAN: f64 = 6.98;
 /// Rows that a window of sixteen samples holds.
 pub(super) const WIDE_SPAN: f64 = 14.98;
 /// Columns that neighbouring rays may spread over before they are read one by one.
@@ -91,13 +93,35 @@ impl Main {
     }
 }
 
+/// How many samples of a column hold the rows of eight rays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Window {
+    /// Eight, the next row of each ray among them.
+    Tight,
+    /// Eight; the next rows begin one sample later.
+    Narrow,
+    /// Sixteen.
+    Wide,
+}
+
+impl Window {
+    /// For rays that lie up to `span` rows apart.
+    pub(super) fn of(span: f64) -> Self {
+        match span {
+            span if span <= TIGHT_SPAN => Self::Tight,
+            span if span <= NARROW_SPAN => Self::Narrow,
+            _ => Self::Wide,
+        }
+    }
+}
+
 /// How a group's samples are read where all its rays are inside the volume.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Reading {
     /// One sample after the other.
     Single,
-    /// Windows of eight (or sixteen) samples of the two columns that all rays lie between.
-    Aligned { is_wide: bool },
+    /// Windows of the two columns that all rays lie between.
+    Aligned { window: Window },
     /// Windows of each column that some ray is next to: those from ray 0 (or the last), the lowest across, to `span`
     /// beyond it.
     Spread { is_wide: bool, first_is_lowest: bool, span: f32 },
@@ -320,7 +344,7 @@ fn reading(
     }
     let is_wide = along_span[1] > NARROW_SPAN;
     let reading = if from_first[1] - from_first[0] <= ALIGNED_SPAN {
-        Reading::Aligned { is_wide }
+        Reading::Aligned { window: Window::of(along_span[1]) }
     } else if from_first[0] > -ALIGNED_SPAN && from_first[1] <= MAX_ACROSS_SPAN {
         Reading::Spread { is_wide, first_is_lowest: true, span: from_first[1] as f32 }
     } else if from_last[0] > -ALIGNED_SPAN && from_last[1] <= MAX_ACROSS_SPAN {

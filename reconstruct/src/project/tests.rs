@@ -288,7 +288,15 @@ fn stored_volume_comes_back_in_order() {
 
 #[test]
 fn adjoint_equals_reference_on_awkward_geometry() {
-    for case in awkward_cases() {
+    // Rows of 0.55 mm at the axis: from half a row to four rows a voxel.
+    let detector = DetectorGrid::new([31, 61], [1.1, 0.9]).unwrap();
+    let of_row_fineness = [0.3, 0.5, 0.7, 0.9, 1.03, 1.2, 1.5, 1.75, 2.2].map(|spacing| Case {
+        name: "rows of every fineness",
+        grid: grid([19, 17, 37], [1.5, 1.5, spacing], Rotation3::identity(), [0.0; 3]),
+        view: view(&detector, 0.4, [400.0, 250.0], Rotation3::identity(), [0.0; 2]),
+        detector,
+    });
+    for case in awkward_cases().into_iter().chain(of_row_fineness) {
         let region = DetectorRegion::whole(&case.detector);
         let image =
             Array2::from_shape_fn((region.nv, region.nu), |(v, u)| ((7 * u + 13 * v) % 23) as f32 / 23.0);

@@ -252,7 +252,7 @@ pub struct IterativeOptions {
     /// How the volume is made; all but `fdk` refine the filtered back-projection.
     #[arg(long, default_value = "fdk")]
     pub algorithm: AlgorithmChoice,
-    /// Passes over all views; by default 3 of OS-SART, 10 of CGLS, 15 of FISTA-TV.
+    /// At most so many passes over all views; by default 3 of OS-SART, 10 of CGLS, 10 to 60 of FISTA-TV, fewer the more views.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub iterations: Option<u16>,
     /// Views of a subset (OS-SART, FISTA-TV).
@@ -261,19 +261,19 @@ pub struct IterativeOptions {
     /// Share of each correction that is applied (OS-SART).
     #[arg(long, value_parser = positive)]
     pub relaxation: Option<f64>,
-    /// Contrast in HU that counts as noise (FISTA-TV).
-    #[arg(long, default_value_t = 10.0, value_parser = positive)]
-    pub smoothing: f64,
-    /// Quanta per pixel in air: weighs rays by their noise.
+    /// Contrast in HU that counts as noise (FISTA-TV); by default what the noise of the views asks for.
+    #[arg(long, value_parser = positive)]
+    pub smoothing: Option<f64>,
+    /// Quanta per pixel in air: weighs rays by their noise. FISTA-TV sees it in the views where it is not told.
     #[arg(long, value_parser = positive)]
     pub photons: Option<f64>,
-    /// What iterating starts from.
-    #[arg(long, default_value = "fdk")]
+    /// What iterating starts from: `fdk`, `zero`, or a volume on the same grid, such as that of an earlier call.
+    #[arg(long, default_value = "fdk", value_parser = start)]
     pub start: StartChoice,
     /// Let a coarse field around the volume take up what truncated views see there.
     #[arg(long)]
     pub outer_field: bool,
-    /// Stop after a pass that changes the volume by less, relative to its norm.
+    /// Stop after a pass that changes the volume by less, relative to its norm; by default 0.002 of FISTA-TV.
     #[arg(long, value_parser = positive)]
     pub stop_change: Option<f64>,
 }
@@ -292,12 +292,22 @@ pub enum AlgorithmChoice {
 }
 
 /// What iterating starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartChoice {
     /// The filtered back-projection.
     Fdk,
     /// Nothing.
     Zero,
+    /// A volume file.
+    Volume(PathBuf),
+}
+
+fn start(text: &str) -> Result<StartChoice, String> {
+    Ok(match text {
+        "fdk" => StartChoice::Fdk,
+        "zero" => StartChoice::Zero,
+        path => StartChoice::Volume(path.into()),
+    })
 }
 
 /// Options of any volume.

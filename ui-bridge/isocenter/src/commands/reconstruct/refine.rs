@@ -3,20 +3,36 @@
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, IterativeOptions, StartChoice};
 use crate::console::Console;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use capture::RunReader;
-use carm::{ProjectionMatrix, Quantity, ScanGeometry, Stage, Volume};
+use carm::{ProjectionMatrix, Quantity, ScanGeometry, Stage, Volume, VolumeGrid};
 use indicatif::ProgressBar;
+use interchange::read_volume;
 use ndarray::Array3;
 use reconstruct::iterative::{
     Algorithm, AlignedScan, Cgls, Estimate, FistaTv, FistaTvOptions, IterationReport, OsSart, OsSartOptions,
-    OuterField, Progress, ScanData, StopRule, System, SystemOptions, Watcher, iterate, statistical_weights,
+    OuterField, Progress, ScanData, StopRule, Strength, System, SystemOptions, Watcher, apparent_photons,
+    iterate, statistical_weights,
 };
 use reconstruct::project::ColumnGrid;
 use reconstruct::{Observer, Orbit, Rows, WaterPrecorrection, line_integrals};
 use serde_json::{Value, json};
 use session::{StageTimes, ViewMaker};
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Detector rows below which resampling across them would leave nothing measured.
+const FEW_ROWS: usize = 8;
+
+/// Smoothing of views without noise: few views still have more than one solution.
+const LEAST_SMOOTHING_HU: f64 = 0.5;
+
+/// Corrections by a subset after which total variation has usually settled, and the change of a pass that says so.
+const TV_CORRECTIONS: usize = 240;
+const TV_STOP_CHANGE: f64 = 0.002;
+
+/// Where two grids count as the same, in voxels.
+const GRID_TOLERANCE_VOXELS: f64 = 1e-3;
 
 /// Views and their line integrals, `[view, v, u]`.
 pub struct Scan {
@@ -102,8 +118,8 @@ fn solve(
 ) -> Result<Solution> {
     let orbit = Orbit::fit(scan.geometry.views())?;
     let column = ColumnGrid::nearest_to(volume.grid, &orbit.axis).column_direction();
-    // An oblique volume iterates on the views as they are.
-    let is_aligned = column.cross(&orbit.axis).norm() < 1e-2;
+    // An oblique volume, and a detector of a few rows, iterate on the views as they are.
+    let is_aligned = column.cross(&orbit.axis).norm() < 1e-2 && scan.geometry.detector().nv >= FEW_ROWS;
     let aligned = if is_aligned {
         Some(AlignedScan::new(&scan.geometry, scan.line_integrals.view(), &column)?)
     } else {
@@ -114,7 +130,8 @@ fn solve(
         None => (&scan.geometry, scan.line_integrals.view(), None),
     };
     let mut weights = measured.cloned();
-    if let Some(photons) = options.photons {
+    let photons = photons_of(options, scan);
+    if let Some((photons, _)) = photons {
         let statistical = statistical_weights(line_integrals, photons, 0.0);
         weights = Some(match weights {
             Some(measured) => measured * statistical,
@@ -128,14 +145,20 @@ fn solve(
         ..SystemOptions::default()
     };
     let system = System::new(data, volume.grid, &system_options)?;
-    let start = match options.start {
+    let start = match &options.start {
         StartChoice::Fdk => system.estimate_from(volume.values.view())?,
         StartChoice::Zero => system.zero_estimate(),
+        StartChoice::Volume(path) => {
+            system.estimate_from(earlier(path, &volume.grid, mu_water_per_mm)?.values.view())?
+        }
     };
-    let (mut algorithm, passes, mut parameters) = algorithm_of(options, mu_water_per_mm, &system, start)?;
+    let air_variance = photons.map(|(photons, _)| 1.0 / photons);
+    let (mut algorithm, usual, mut parameters) =
+        algorithm_of(options, mu_water_per_mm, air_variance, &system, start)?;
     let rule = StopRule {
-        relative_change: options.stop_change.unwrap_or(0.0),
-        ..StopRule::after(options.iterations.map_or(passes, usize::from))
+        relative_change: options.stop_change.unwrap_or(usual.relative_change),
+        iterations: options.iterations.map_or(usual.iterations, usize::from),
+        ..usual
     };
     let bar = console.progress((rule.iterations * system.view_count()) as u64, "iterating");
     let reports = iterate(&mut *algorithm, &rule, &mut Bar(&bar))?;
@@ -144,12 +167,15 @@ fn solve(
     parameters.extend(
         [
             ("version", (version_of(volume) + 1).to_string()),
-            ("start", if options.start == StartChoice::Fdk { "fdk" } else { "zero" }.to_string()),
+            ("start", name_of_start(&options.start).to_string()),
             ("iterations", reports.len().to_string()),
             ("residual_rms", format!("{:.6}", last.residual_rms)),
             ("projector", format!("Joseph and its transpose, {:?}", system_options.isa).to_lowercase()),
             ("virtual_detector", is_aligned.to_string()),
-            ("photons", options.photons.map_or("all rays alike".into(), |photons| photons.to_string())),
+            (
+                "photons",
+                photons.map_or("all rays alike".into(), |(photons, source)| format!("{photons:.0} {source}")),
+            ),
             ("outer_field", options.outer_field.to_string()),
         ]
         .map(|(key, value)| (key.to_string(), value)),
@@ -157,19 +183,62 @@ fn solve(
     Ok((system.volume(algorithm.estimate()), reports, parameters))
 }
 
-type Chosen<'s> = (Box<dyn Algorithm + 's>, usize, BTreeMap<String, String>);
+/// Quanta per pixel in air, and where that is known from.
+fn photons_of(options: &IterativeOptions, scan: &Scan) -> Option<(f64, &'static str)> {
+    let seen = || {
+        let is_wanted = options.algorithm == AlgorithmChoice::FistaTv;
+        let photons = if is_wanted { apparent_photons(scan.line_integrals.view()) } else { None };
+        photons.map(|photons| (photons, "as the views' own noise tells"))
+    };
+    options.photons.map(|photons| (photons, "as given")).or_else(seen)
+}
 
-/// The algorithm, its usual number of passes, and its parameters as text.
+/// A volume to go on from, in 1/mm.
+fn earlier(path: &Path, grid: &VolumeGrid, mu_water_per_mm: f64) -> Result<Volume> {
+    let name = || path.display().to_string();
+    let mut volume = read_volume(path)?;
+    let found = &volume.grid;
+    let is_same_place = |voxel: [f64; 3]| {
+        let there = found.voxel(&grid.point(voxel[0], voxel[1], voxel[2]));
+        there.iter().zip(voxel).all(|(there, here)| (there - here).abs() < GRID_TOLERANCE_VOXELS)
+    };
+    let far = grid.shape.map(|n| n as f64);
+    if found.shape != grid.shape || !is_same_place([0.0; 3]) || !is_same_place(far) {
+        bail!(
+            "{}: expected the grid of the new volume, {:?} voxels of {:?} mm around {:?}, found {:?} voxels of {:?} mm around {:?}",
+            name(),
+            grid.shape,
+            grid.spacing_mm,
+            grid.centre(),
+            found.shape,
+            found.spacing_mm,
+            found.centre()
+        );
+    }
+    match volume.quantity {
+        Quantity::MuPerMm => {}
+        Quantity::Hu { .. } => hu_to_mu(&mut volume, mu_water_per_mm),
+        Quantity::Unknown => {
+            bail!("{}: expected a volume that says it is in 1/mm or HU, found neither", name())
+        }
+    }
+    Ok(volume)
+}
+
+type Chosen<'s> = (Box<dyn Algorithm + 's>, StopRule, BTreeMap<String, String>);
+
+/// The algorithm, when it usually stops, and its parameters as text.
 fn algorithm_of<'s>(
     options: &IterativeOptions,
     mu_water_per_mm: f64,
+    air_variance: Option<f64>,
     system: &'s System<'_>,
     start: Estimate,
 ) -> Result<Chosen<'s>> {
     let subset_views = options.subset_views.map(usize::from);
     let mut parameters = BTreeMap::new();
     let mut note = |key: &str, value: String| parameters.insert(key.to_string(), value);
-    let chosen: (Box<dyn Algorithm + 's>, usize) = match options.algorithm {
+    let chosen: (Box<dyn Algorithm + 's>, StopRule) = match options.algorithm {
         AlgorithmChoice::Fdk => anyhow::bail!("filtered back-projection does not iterate"),
         AlgorithmChoice::OsSart => {
             let usual = OsSartOptions::default();
@@ -180,19 +249,29 @@ fn algorithm_of<'s>(
             };
             note("subset_views", chosen.subset_views.to_string());
             note("relaxation", format!("{} times {} a pass", chosen.relaxation, chosen.relaxation_decay));
-            (Box::new(OsSart::new(system, start, chosen)?), 3)
+            (Box::new(OsSart::new(system, start, chosen)?), StopRule::after(3))
         }
-        AlgorithmChoice::Cgls => (Box::new(Cgls::new(system, start)?), 10),
+        AlgorithmChoice::Cgls => (Box::new(Cgls::new(system, start)?), StopRule::after(10)),
         AlgorithmChoice::FistaTv => {
+            let per_hu = mu_water_per_mm / 1000.0;
             let usual = FistaTvOptions::default();
             let chosen = FistaTvOptions {
                 subset_views: subset_views.unwrap_or(usual.subset_views),
-                smoothing_per_mm: options.smoothing * mu_water_per_mm / 1000.0,
+                smoothing: match (options.smoothing, air_variance) {
+                    (Some(hu), _) => Strength::PerMm(per_hu * hu),
+                    (None, Some(air_variance)) => {
+                        Strength::ForNoise { air_variance, least_per_mm: per_hu * LEAST_SMOOTHING_HU }
+                    }
+                    (None, None) => Strength::PerMm(per_hu * LEAST_SMOOTHING_HU),
+                },
                 ..usual
             };
             note("subset_views", chosen.subset_views.to_string());
-            note("smoothing_per_mm", chosen.smoothing_per_mm.to_string());
-            (Box::new(FistaTv::new(system, start, chosen)?), 15)
+            let tv = FistaTv::new(system, start, chosen)?;
+            note("smoothing_per_mm", tv.smoothing_per_mm().to_string());
+            let corrections = system.view_count().div_ceil(chosen.subset_views);
+            let passes = (TV_CORRECTIONS / corrections).clamp(10, 60);
+            (Box::new(tv), StopRule { relative_change: TV_STOP_CHANGE, ..StopRule::after(passes) })
         }
     };
     Ok((chosen.0, chosen.1, parameters))
@@ -214,6 +293,14 @@ fn name_of(algorithm: AlgorithmChoice) -> &'static str {
         AlgorithmChoice::OsSart => "os-sart",
         AlgorithmChoice::Cgls => "cgls",
         AlgorithmChoice::FistaTv => "fista-tv",
+    }
+}
+
+fn name_of_start(start: &StartChoice) -> &'static str {
+    match start {
+        StartChoice::Fdk => "fdk",
+        StartChoice::Zero => "zero",
+        StartChoice::Volume(_) => "an earlier volume",
     }
 }
 
