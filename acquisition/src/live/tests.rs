@@ -133,7 +133,8 @@ mod subtracting {
             let tissue = 3000.0 + 1200.0 * (0.31 * u).sin() * (0.27 * v).cos();
             let vessel = if (v - 40.0).abs() < 4.0 { (-filled).exp() } else { 1.0 };
             // A noise of 0, 1, 2 or 3 counts that differs from frame to frame.
-            let noise = (i as u64 * 2_654_435_761 ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)) >> 7 & 3;
+            let mixed = (i as u64 * 2_654_435_761) ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let noise = (mixed >> 7) & 3;
             (100.0 + tissue * vessel) as u16 + noise as u16
         });
         (FrameHeader { sequence: number, ..header() }, counts.collect())
