@@ -91,8 +91,9 @@ fn glare_twins_agree_whatever_the_size_of_the_blocks() {
         Glare::new(model, &grid, Backend::Reference).unwrap().remove(&mut slow);
         let worst = fast.iter().zip(&slow).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         println!("{size:?}: {worst:.2} counts of 27 000 apart");
-        // Of edges of 27 000 counts the blocks lose what `L` hardly passes: a thousandth of the share of the light.
-        assert!(worst < 1e-3 * model.share as f32 * 27_000.0 * 3.0, "{size:?}: {worst}");
+        // At edges of 27 000 counts the blocks lose what `L` hardly passes, and margins end elsewhere: a hundredth of the
+        // share of the light.
+        assert!(worst < 1e-2 * model.share as f32 * 27_000.0, "{size:?}: {worst}");
     }
 }
 

@@ -14,8 +14,8 @@ pub(super) fn enhance(enhancement: &mut Enhancement, image: &mut [f32]) {
     if levels == 0 {
         return;
     }
-    let details = std::mem::take(&mut enhancement.means[0].pixels);
     let step = enhancement.sample_step();
+    let details = std::mem::take(&mut enhancement.means[0].pixels);
     let noise = enhancement.follow_noise(details.iter().step_by(step).map(|d| d.abs()));
     enhancement.means[0].pixels = details;
     let (row, wide) = (&mut enhancement.row, &mut enhancement.wide);

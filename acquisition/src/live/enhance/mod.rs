@@ -6,7 +6,7 @@
 //! are. Each detail `d` is multiplied by
 //!
 //! ```text
-//! 1 + gain t² / (t² + 9) / (1 + t² / 400),   t = |d| / noise of that level
+//! 1 + gain t² / (t² + 9) / (1 + t² / 196),   t = |d| / noise of that level
 //! ```
 //!
 //! so noise stays as it was, faint structure is raised most, and strong edges little: they do not ring. The noise is the
@@ -30,7 +30,7 @@ const NOISE: [f32; LEVELS] = [0.943, 0.230, 0.1006, 0.0489, 0.0244];
 /// Details below so many deviations of noise count as noise.
 const NOISE_REACH: f32 = 3.0;
 /// Details beyond so many deviations need no help.
-const STRONG: f32 = 20.0;
+const STRONG: f32 = 14.0;
 /// Share by which the noise follows the newest image's.
 const FOLLOW: f32 = 0.15;
 /// Deviation over median of the size of normal deviates.
