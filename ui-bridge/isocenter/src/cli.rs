@@ -78,11 +78,12 @@ pub struct Demo {
 }
 
 /// What `--without` takes.
-const EFFECTS: [&str; 10] = [
+const EFFECTS: [&str; 11] = [
     "noise",
     "scatter",
     "lag",
     "blur",
+    "glare",
     "detector-faults",
     "wobble",
     "drift",
@@ -94,7 +95,8 @@ const EFFECTS: [&str; 10] = [
 /// Options of `simulate`.
 #[derive(Args)]
 pub struct Simulate {
-    /// CT in Hounsfield units, or `water-cylinder:MM`, or `ball:X,Y,Z,MM` (LPS centre and diameter, water).
+    /// CT in Hounsfield units, or `water-cylinder:MM`, or `ball:X,Y,Z,MM` (LPS centre and diameter, water), or `abdomen:MM`
+    /// (an abdomen with arteries whose organs breathe by so much; for `dsa-abdomen`).
     pub patient: String,
     /// A protocol by name, or a TOML file.
     #[arg(long)]
@@ -227,6 +229,10 @@ pub struct Reconstruct {
     /// Options of the noise map.
     #[command(flatten)]
     pub noise: NoiseOptions,
+    /// Read a run once before, to learn what calibration does not know of its panel: pixels that went bad since, and what
+    /// each pixel's gain is off by, which makes rings.
+    #[arg(long)]
+    pub correct_rings: bool,
     /// Tell whether views and geometry agree, view by view; a warning stands in the volume where they do not.
     #[arg(long)]
     pub consistency: bool,

@@ -45,6 +45,11 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
         }
         pool.install(|| from_run(options, console, threads))
     } else {
+        ensure!(
+            !options.correct_rings,
+            "{}: --correct-rings: expected a run of raw counts, found a projection stack",
+            options.input.display()
+        );
         let mut stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
         match &options.second_sweep {
             None => pool.install(|| {
@@ -101,6 +106,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         grid: Some(grid),
         continues_truncation: options.volume.truncation != Some(TruncationChoice::Off),
         limited_angle: options.volume.limited_angle,
+        corrects_rings: options.correct_rings,
         ..RunSettings::default()
     };
     let bar = console.progress(reader.frame_count() as u64, "reconstructing");
