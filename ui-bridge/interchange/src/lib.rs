@@ -50,7 +50,10 @@ pub mod rtk_geometry;
 mod samples;
 mod stored;
 
-pub use dicom::{DicomClass, EncapsulatedStl, read_dicom, read_encapsulated_stl, write_encapsulated_stl};
+pub use dicom::{
+    DicomClass, EncapsulatedStl, Segment, SegmentProperty, read_dicom, read_encapsulated_stl,
+    write_encapsulated_stl, write_segmentation,
+};
 pub use error::{InterchangeError, SeriesSummary};
 pub use format::{VolumeFormat, WriteOptions, read_volume, write_volume};
 pub use inspect::{Inspection, inspect_file};

@@ -429,6 +429,25 @@ pub struct Model {
     /// Thickness of the wall of a hollow model, mm, at the size of the print.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub wall_mm: f64,
+    /// A tube to plug a hose onto at each opening of a hollow model: bore, outer diameter and length, mm.
+    #[arg(long, value_parser = connector, requires = "hollow")]
+    pub connector: Option<Triple>,
+    /// Keep what lies behind a plane: a point on it and the normal that leads out of what is kept, six numbers, LPS mm.
+    /// The opposite normal makes the other half.
+    #[arg(long, value_parser = place_and_direction, allow_hyphen_values = true)]
+    pub cut: Option<Sextuple>,
+    /// What holds both halves of a cut together: pegs in this one, and holes in the other.
+    #[arg(long, requires = "cut")]
+    pub joint: Option<JointChoice>,
+    /// Diameter of a joint's pegs, mm.
+    #[arg(long, default_value_t = 5.0, value_parser = positive)]
+    pub peg_mm: f64,
+    /// A hole through everything, for a screw: a point and a direction, six numbers, LPS mm; may be given more than once.
+    #[arg(long, value_parser = place_and_direction, allow_hyphen_values = true)]
+    pub hole: Vec<Sextuple>,
+    /// Diameter of such holes, mm.
+    #[arg(long, default_value_t = 3.2, value_parser = positive)]
+    pub hole_mm: f64,
     /// Size of the print, 1 for the patient's; the minimum wall stays.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub scale: f64,
@@ -444,6 +463,9 @@ pub struct Model {
     /// The printer that advice is for: filament, resin, large, or a TOML file.
     #[arg(long, default_value = "filament")]
     pub printer: String,
+    /// The PrusaSlicer that is asked for time and material, where it is there; "none" keeps to an estimate.
+    #[arg(long, default_value = "prusa-slicer")]
+    pub slicer: String,
     /// Say what to give up so that it is printed within this time, such as 60min.
     #[arg(long, value_parser = minutes)]
     pub within: Option<f64>,
@@ -456,6 +478,15 @@ pub struct Model {
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+/// Which half of a joint a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum JointChoice {
+    /// Pegs that stand out of the cut.
+    Pegs,
+    /// Holes for the pegs of the other half.
+    Holes,
 }
 
 /// What can be found.
@@ -543,6 +574,10 @@ pub struct Inspect {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Triple(pub [f64; 3]);
 
+/// A point and a direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sextuple(pub [f64; 6]);
+
 /// Three sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes(pub [usize; 3]);
@@ -599,6 +634,24 @@ fn positive(text: &str) -> Result<f64, String> {
 
 fn triple(text: &str) -> Result<Triple, String> {
     numbers::<3>(text).map(Triple)
+}
+
+fn place_and_direction(text: &str) -> Result<Sextuple, String> {
+    let numbers = numbers::<6>(text)?;
+    let length_squared: f64 = numbers[3..].iter().map(|part| part * part).sum();
+    if length_squared <= 0.0 || !length_squared.is_finite() {
+        return Err(format!("expected a direction with a length, found {text}"));
+    }
+    Ok(Sextuple(numbers))
+}
+
+fn connector(text: &str) -> Result<Triple, String> {
+    match numbers::<3>(text)? {
+        [bore, outer, length] if bore > 0.0 && outer > bore && length > 0.0 => {
+            Ok(Triple([bore, outer, length]))
+        }
+        _ => Err(format!("expected a bore, a greater outer diameter and a length in mm, found {text}")),
+    }
 }
 
 fn direction(text: &str) -> Result<Direction, String> {

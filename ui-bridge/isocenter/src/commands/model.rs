@@ -7,6 +7,7 @@ mod painted;
 mod presets;
 mod render;
 mod shape;
+mod slicer;
 mod stages;
 mod write;
 
@@ -17,7 +18,7 @@ use crate::volumes::thread_pool;
 use advice::Printer;
 use anatomy::{Segmentation, Target};
 use anyhow::{Context, Result};
-use carm::Volume;
+use carm::{TriangleMesh, Volume};
 use indicatif::ProgressBar;
 use interchange::read_volume;
 use nalgebra::Point3;
@@ -79,6 +80,11 @@ pub fn run(options: &Model, console: &Console) -> Result<Outcome> {
         review(options),
     );
     Ok(Outcome::success(told, text))
+}
+
+/// A picture of a surface from the front, in one colour.
+pub fn plain_picture(mesh: &TriangleMesh) -> Result<String> {
+    render::render(mesh, &vec![page::PLAIN; mesh.vertices_mm.len()], render::View::Front)
 }
 
 /// Who has looked at the model.
