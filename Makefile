@@ -34,6 +34,10 @@ test: setup oracles
 # One test target of its own, left out of a plain `cargo test`, that fails when the data is not there.
 test-data: setup oracles
 	ISOCENTER_DATA='$(abspath $(DATA))' cargo test --workspace $(CARGO_FLAGS) --test data
+	@.ci/setup prusa-slicer
+	cargo build $(CARGO_FLAGS) -p isocenter
+	out/venv/bin/python tests/accuracy/models.py --binary target/ci/isocenter --slice \
+	  --ct '$(DATA)/ct/thorax_contrast_lidc0001_ct.nii.gz' '$(DATA)/ct/abdomen_pelvis_3mm_ct.nii.gz'
 
 compare: setup $(PEERS)
 	@.ci/setup plastimatch

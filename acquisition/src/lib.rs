@@ -48,7 +48,7 @@ pub use correct::panel::PanelModel;
 pub use correct::{CorrectedFrame, Corrector, VarianceModel};
 pub use error::AcquisitionError;
 pub use ledger::{Arrival, SequenceLedger};
-pub use live::{LiveChain, LiveNote, LiveStages, Window};
+pub use live::{LiveChain, LiveNote, LiveSettings, LiveStages, Shown, Window};
 pub use queue::{Full, LosslessReceiver, LosslessSender, lossless_queue};
 pub use ring::{
     Delivery, FrameNote, FrameRing, LosslessReader, Newest, NewestReader, RingLayout, RingProducer,

@@ -41,16 +41,69 @@ impl Bounds {
     }
 }
 
-/// Items in the order of their places along a space-filling curve, in leaves of [`LEAF`], with a box for each node
-/// of a complete binary tree above the leaves.
-pub struct Bvh {
-    order: Vec<u32>,
-    item_boxes: Vec<Bounds>,
-    /// `levels[0]` are the leaves; each further level halves the number, the last one is the root.
-    levels: Vec<Vec<Bounds>>,
+/// Children of a node, whose boxes are looked at together.
+const FAN: usize = 4;
+/// Four coordinates of 32 bits are rounded, subtracted, squared and summed: a squared distance to a box times this
+/// is no greater than the true one.
+const ROUNDED_DOWN: f32 = 1.0 - 1e-6;
+/// Greatest height of the stack: three siblings wait on each of the sixteen levels that 2³² items can have.
+const STACK: usize = 3 * 16 + FAN;
+
+/// The boxes of up to [`FAN`] children side by side: `[axis][child]`.
+#[derive(Clone, Copy)]
+struct Node {
+    low: [[f32; FAN]; 3],
+    high: [[f32; FAN]; 3],
 }
 
-const LEAF: usize = 4;
+impl Node {
+    fn of(children: &[Bounds]) -> Self {
+        let mut node = Self { low: [[f32::INFINITY; FAN]; 3], high: [[f32::NEG_INFINITY; FAN]; 3] };
+        for (at, child) in children.iter().enumerate() {
+            for axis in 0..3 {
+                node.low[axis][at] = child.low[axis];
+                node.high[axis][at] = child.high[axis];
+            }
+        }
+        node
+    }
+
+    fn overlaps(&self, bounds: &Bounds) -> [bool; FAN] {
+        let mut all = [true; FAN];
+        for axis in 0..3 {
+            for (child, is) in all.iter_mut().enumerate() {
+                *is &= (self.low[axis][child] <= bounds.high[axis])
+                    & (bounds.low[axis] <= self.high[axis][child]);
+            }
+        }
+        all
+    }
+
+    /// No more than the squared distances of the children's boxes from a point that lies within `[below, above]`.
+    fn distances_squared(&self, below: &[f32; 3], above: &[f32; 3]) -> [f32; FAN] {
+        let mut sums = [0.0_f32; FAN];
+        for axis in 0..3 {
+            for (child, sum) in sums.iter_mut().enumerate() {
+                let (short, over) =
+                    (self.low[axis][child] - above[axis], below[axis] - self.high[axis][child]);
+                let gap = if short > over { short } else { over };
+                let gap = if gap > 0.0 { gap } else { 0.0 };
+                *sum += gap * gap;
+            }
+        }
+        sums.map(|sum| sum * ROUNDED_DOWN)
+    }
+}
+
+/// Items in the order of their places along a space-filling curve, under a complete tree of boxes.
+pub struct Bvh {
+    order: Vec<u32>,
+    /// `levels[0]` has the items' own boxes; each further level has a [`FAN`]th as many nodes, the last one is the root.
+    levels: Vec<Vec<Node>>,
+}
+
+/// The nearest item: its place in the tree's order and the square of its distance.
+pub type Nearest = Option<(u32, f64)>;
 
 impl Bvh {
     /// `boxes`: one an item, finite.
@@ -60,38 +113,39 @@ impl Bvh {
             boxes.par_iter().enumerate().map(|(i, item)| (curve_key(item, &whole), i as u32)).collect();
         keys.par_sort_unstable();
         let order: Vec<u32> = keys.into_iter().map(|(_, item)| item).collect();
-        let item_boxes: Vec<Bounds> = order.iter().map(|&item| boxes[item as usize]).collect();
-        let join = |group: &[Bounds]| group.iter().fold(Bounds::EMPTY, |all, item| all.union(item));
-        let mut levels: Vec<Vec<Bounds>> = vec![item_boxes.chunks(LEAF).map(join).collect()];
-        while let Some(below) = levels.last().filter(|below| below.len() > 1) {
-            let next = below.chunks(2).map(join).collect();
-            levels.push(next);
+        let mut below: Vec<Bounds> = order.iter().map(|&item| boxes[item as usize]).collect();
+        let mut levels = Vec::new();
+        loop {
+            levels.push(below.par_chunks(FAN).map(Node::of).collect::<Vec<_>>());
+            if below.len() <= FAN {
+                return Self { order, levels };
+            }
+            let join = |group: &[Bounds]| group.iter().fold(Bounds::EMPTY, |all, item| all.union(item));
+            below = below.par_chunks(FAN).map(join).collect();
         }
-        Self { order, item_boxes, levels }
+    }
+
+    /// Items in the tree's order.
+    pub fn order(&self) -> &[u32] {
+        &self.order
     }
 
     /// Calls `visit` with every item whose box overlaps.
     pub fn for_each_overlap(&self, bounds: &Bounds, mut visit: impl FnMut(u32)) {
-        let mut stack = [(0_u8, 0_u32); 128];
-        stack[0] = (self.levels.len() as u8 - 1, 0);
+        let mut stack = [(0_u32, 0_u32); STACK];
+        stack[0] = (self.levels.len() as u32 - 1, 0);
         let mut height = usize::from(!self.order.is_empty());
         while height > 0 {
             height -= 1;
             let (level, node) = stack[height];
-            if !self.levels[level as usize][node as usize].overlaps(bounds) {
-                continue;
-            }
-            if level == 0 {
-                let start = node as usize * LEAF;
-                for at in start..(start + LEAF).min(self.order.len()) {
-                    if self.item_boxes[at].overlaps(bounds) {
-                        visit(self.order[at]);
-                    }
-                }
-                continue;
-            }
-            for child in [2 * node, 2 * node + 1] {
-                if (child as usize) < self.levels[level as usize - 1].len() {
+            let overlaps = self.levels[level as usize][node as usize].overlaps(bounds);
+            // Children that are not there have empty boxes, which overlap nothing.
+            for child in
+                (0..FAN).filter(|&child| overlaps[child]).map(|child| node * FAN as u32 + child as u32)
+            {
+                if level == 0 {
+                    visit(self.order[child as usize]);
+                } else {
                     stack[height] = (level - 1, child);
                     height += 1;
                 }
@@ -99,55 +153,69 @@ impl Bvh {
         }
     }
 
-    /// The nearest item and the square of its distance, by `distance_squared(item)`; none nearer than the square
-    /// root of `most` gives `None`.
+    /// The nearest item no farther away than the root of `most`, by `distance_squared(place in the order)`; the search
+    /// ends early with the first one found that is no farther than the root of `enough`.
     pub fn nearest(
         &self,
         point: [f64; 3],
         most: f64,
+        enough: f64,
         mut distance_squared: impl FnMut(u32) -> f64,
-    ) -> Option<(u32, f64)> {
-        let mut best: Option<(u32, f64)> = None;
+    ) -> Nearest {
+        let (below, above) = (point.map(rounded_down), point.map(|x| -rounded_down(-x)));
+        let mut best: Nearest = None;
         let mut limit = most;
-        // A way down leaves one sibling a level behind: more than twice as many levels as there can be.
-        let mut stack = [(0_u32, 0_u32, 0.0_f64); 128];
+        let mut stack = [(0_u32, 0_u32, 0.0_f32); STACK];
+        stack[0].0 = self.levels.len() as u32 - 1;
         let mut height = usize::from(!self.order.is_empty());
-        let top = self.levels.len() - 1;
-        stack[0] = (top as u32, 0, self.levels[top].first().map_or(0.0, |root| root.distance_squared(point)));
         while height > 0 {
             height -= 1;
             let (level, node, bound) = stack[height];
-            if bound > limit {
+            if f64::from(bound) > limit {
                 continue;
             }
+            let bounds = self.levels[level as usize][node as usize].distances_squared(&below, &above);
+            let first = node * FAN as u32;
             if level == 0 {
-                let start = node as usize * LEAF;
-                for at in start..(start + LEAF).min(self.order.len()) {
-                    if self.item_boxes[at].distance_squared(point) > limit {
+                let count = FAN.min(self.order.len() - first as usize);
+                for (place, &bound) in (first..).zip(&bounds[..count]) {
+                    if f64::from(bound) > limit {
                         continue;
                     }
-                    let found = distance_squared(self.order[at]);
+                    let found = distance_squared(place);
                     if found < limit || (best.is_none() && found <= limit) {
+                        if found <= enough {
+                            return Some((place, found));
+                        }
                         limit = found;
-                        best = Some((self.order[at], found));
+                        best = Some((place, found));
                     }
                 }
                 continue;
             }
-            let below = &self.levels[level as usize - 1];
-            let child =
-                |child: u32| below.get(child as usize).map(|b| (level - 1, child, b.distance_squared(point)));
-            // The nearer one last, so that it is looked at first.
-            let (first, second) = (child(2 * node), child(2 * node + 1));
-            let is_first_nearer = matches!((first, second), (Some(a), Some(b)) if a.2 < b.2);
-            let order = if is_first_nearer { [second, first] } else { [first, second] };
-            for next in order.into_iter().flatten() {
-                stack[height] = next;
+            // The nearest one on top, so that it is looked at first.
+            let bottom = height;
+            let count = FAN.min(self.levels[level as usize - 1].len() - first as usize);
+            for (child, &bound) in
+                bounds[..count].iter().enumerate().filter(|(_, bound)| f64::from(**bound) <= limit)
+            {
+                let mut at = height;
+                while at > bottom && stack[at - 1].2 < bound {
+                    stack[at] = stack[at - 1];
+                    at -= 1;
+                }
+                stack[at] = (level - 1, first + child as u32, bound);
                 height += 1;
             }
         }
         best
     }
+}
+
+/// The greatest number of 32 bits that is no greater.
+fn rounded_down(x: f64) -> f32 {
+    let near = x as f32;
+    if f64::from(near) > x { near.next_down() } else { near }
 }
 
 /// Place along a Morton curve through the whole box, 21 bits an axis.
@@ -206,10 +274,14 @@ mod tests {
                     (0..count as u32).filter(|&i| boxes[i as usize].overlaps(&query)).collect();
                 assert_eq!(found, expected);
                 let point = query.low.map(f64::from);
-                let nearest =
-                    tree.nearest(point, f64::INFINITY, |i| boxes[i as usize].distance_squared(point));
+                let to = |place: u32| boxes[tree.order()[place as usize] as usize].distance_squared(point);
+                let nearest = tree.nearest(point, f64::INFINITY, 0.0, to);
                 let least = boxes.iter().map(|b| b.distance_squared(point)).min_by(f64::total_cmp);
                 assert_eq!(nearest.map(|(_, distance)| distance), least);
+                // Any that is near enough will do, and none beyond what is allowed.
+                let near = tree.nearest(point, 0.25, 0.25, to).map(|(_, distance)| distance);
+                assert_eq!(near.is_some(), least.is_some_and(|least| least <= 0.25));
+                assert!(near.is_none_or(|distance| distance <= 0.25));
             }
         }
     }

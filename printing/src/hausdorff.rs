@@ -1,6 +1,6 @@
 //! How far two surfaces are from each other, to both sides, with a proved bound.
 
-use crate::bvh::{Bounds, Bvh};
+use crate::bvh::{Bounds, Bvh, Nearest};
 use crate::error::PrintingError;
 use crate::geometry::{doubled_normal, nearest_on_triangle, vector};
 use carm::TriangleMesh;
@@ -61,10 +61,12 @@ const SPLITS_MOST: u32 = 6;
 /// `Empty` when one has no triangles; `Unsound` when one names missing vertices or coordinates that are not finite.
 ///
 /// # Method
-/// Every vertex and every triangle's centre is looked at, for the mean and the percentile with its share of the
-/// area. The distance to *one* triangle is convex, so over a piece of the surface it is greatest at the piece's
-/// corners: the least such value over the triangles that are nearest to its corners and centre bounds the piece.
-/// Pieces whose bound exceeds the largest sampled distance by more than 0.05 mm are split at their sides' middles.
+/// Every vertex is looked at, and every triangle's centre unless the triangles nearest to its corners show that it is
+/// no farther away than those; both count with their share of the area. The distance to *one* triangle is convex, so
+/// over a piece of the surface it is greatest at the piece's corners. The least such value over the triangles that are
+/// nearest to its corners and centre bounds a piece; so does the greatest over the piece's four parts, those about each
+/// corner and what is cut between them, each with the triangle that suits it best. Pieces whose bound exceeds the
+/// largest sampled distance by more than 0.05 mm are split at their sides' middles.
 pub fn hausdorff(a: &TriangleMesh, b: &TriangleMesh) -> Result<Hausdorff, PrintingError> {
     hausdorff_bounded(a, b, GAP_MM)
 }
@@ -94,6 +96,8 @@ pub fn hausdorff_bounded(
 pub struct NearestSurface<'a> {
     mesh: &'a TriangleMesh,
     tree: Bvh,
+    /// Corners of the triangles in the tree's order: those that are looked at together lie together.
+    corners: Vec<[[f32; 3]; 3]>,
 }
 
 impl<'a> NearestSurface<'a> {
@@ -111,7 +115,9 @@ impl<'a> NearestSurface<'a> {
             return Err(PrintingError::Unsound { found: format!("triangle {triangle} that is not finite") });
         }
         let boxes: Vec<Bounds> = mesh.triangles.par_iter().map(|t| Bounds::of(&corners(mesh, t))).collect();
-        Ok(Self { mesh, tree: Bvh::new(&boxes) })
+        let tree = Bvh::new(&boxes);
+        let corners = tree.order().par_iter().map(|&t| corners(mesh, &mesh.triangles[t as usize])).collect();
+        Ok(Self { mesh, tree, corners })
     }
 
     /// The nearest triangle and its distance, mm.
@@ -121,17 +127,24 @@ impl<'a> NearestSurface<'a> {
 
     /// The nearest triangle no farther away than a distance, mm.
     pub(crate) fn nearest_within(&self, point: &Vector3<f64>, most_mm: f64) -> Option<(u32, f64)> {
-        let found = self
-            .tree
-            .nearest((*point).into(), most_mm * most_mm, |triangle| self.distance_squared(point, triangle));
-        found.map(|(triangle, squared)| (triangle, squared.sqrt()))
+        let (place, squared) = self.search(point, most_mm, 0.0)?;
+        Some((self.tree.order()[place as usize], squared.sqrt()))
+    }
+
+    /// Whether anything of the surface is no farther away than a distance, mm: much less work than what is nearest.
+    pub(crate) fn is_within(&self, point: &Vector3<f64>, most_mm: f64) -> bool {
+        self.search(point, most_mm, most_mm).is_some()
     }
 
     /// The nearest point of the surface no farther away than a distance, and its distance, mm.
     pub(crate) fn nearest_point(&self, point: &Vector3<f64>, most_mm: f64) -> Option<(Vector3<f64>, f64)> {
-        self.nearest_within(point, most_mm).map(|(triangle, distance)| {
-            let t = corners(self.mesh, &self.mesh.triangles[triangle as usize]).map(vector);
-            (nearest_on_triangle(point, &t), distance)
+        let (place, squared) = self.search(point, most_mm, 0.0)?;
+        Some((nearest_on_triangle(point, &self.corners[place as usize].map(vector)), squared.sqrt()))
+    }
+
+    fn search(&self, point: &Vector3<f64>, most_mm: f64, enough_mm: f64) -> Nearest {
+        self.tree.nearest((*point).into(), most_mm * most_mm, enough_mm * enough_mm, |place| {
+            (nearest_on_triangle(point, &self.corners[place as usize].map(vector)) - point).norm_squared()
         })
     }
 
@@ -175,86 +188,148 @@ fn distances(from: &TriangleMesh, to: &NearestSurface, gap_mm: f64) -> SurfaceDi
         .map(|v| is_named[v].then(|| look(to, vector(from.vertices_mm[v]), NEAR_MM)))
         .collect();
     let of = |t: &[u32; 3]| t.map(|v| vertices[v as usize].expect("a named vertex was looked at"));
-    let centres: Vec<Look> = from.triangles.par_iter().map(|t| centre(to, &of(t))).collect();
-    let max = vertices.iter().flatten().chain(&centres).map(|look| look.distance).fold(0.0, f64::max);
-    let (mean_mm, p95_mm) = over_area(from, |t| of(t), &centres);
-    let split: Vec<(f64, f64, usize)> = from
+    let max = vertices.iter().flatten().map(|look| look.distance).fold(0.0, f64::max);
+    let pieces: Vec<Piece> = from
         .triangles
         .par_iter()
-        .zip(&centres)
-        .map(|(t, middle)| bound_piece(to, &of(t), middle, (max + gap_mm, gap_mm), 0))
+        .map(|t| {
+            let corners = of(t);
+            let middle = centre(to, &corners);
+            Piece::bounded(to, &corners, &middle, (max + gap_mm, gap_mm), 0)
+        })
         .collect();
-    let max_mm = split.iter().map(|piece| piece.0).fold(max, f64::max);
+    let (mean_mm, p95_mm) = over_area(from, of, &pieces);
+    let max_mm = pieces.iter().map(|piece| piece.max_mm).fold(max, f64::max);
     SurfaceDistance {
         mean_mm,
         p95_mm,
         max_mm,
-        bound_mm: split.iter().map(|piece| piece.1).fold(max_mm, f64::max),
-        samples: vertices.iter().flatten().count() + centres.len() + split.iter().map(|s| s.2).sum::<usize>(),
+        bound_mm: pieces.iter().map(|piece| piece.bound_mm).fold(max_mm, f64::max),
+        samples: vertices.iter().flatten().count() + pieces.iter().map(|piece| piece.looks).sum::<usize>(),
     }
 }
 
-fn centre(to: &NearestSurface, corners: &[Look; 3]) -> Look {
+/// The centre of a triangle, with the nearest of the triangles nearest to its corners where that is no farther away
+/// than the corners are from theirs, and with what is nearest otherwise; the number of looks that took.
+fn centre(to: &NearestSurface, corners: &[Look; 3]) -> (Look, usize) {
     let point = (corners[0].point + corners[1].point + corners[2].point) / 3.0;
-    look_beside(to, point, &corners.each_ref())
+    let best = corners
+        .iter()
+        .map(|corner| (to.distance_squared(&point, corner.nearest), corner.nearest))
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    let (squared, nearest) = best.expect("three corners");
+    let farthest = corners.iter().map(|corner| corner.distance).fold(0.0, f64::max);
+    if squared <= farthest * farthest {
+        return (Look { point, nearest, distance: squared.sqrt() }, 0);
+    }
+    (look_beside(to, point, &corners.each_ref()), 1)
 }
 
-/// Largest distance looked at, bound and further looks for a triangle, split until its bound is below `enough`, which
-/// grows with what is found so that it stays a gap above.
-fn bound_piece(
-    to: &NearestSurface,
-    corners: &[Look; 3],
-    middle: &Look,
-    (enough, gap_mm): (f64, f64),
-    depth: u32,
-) -> (f64, f64, usize) {
-    let bound = corners
-        .iter()
-        .chain([middle])
-        .map(|look| {
-            let greatest =
-                corners.iter().map(|c| to.distance_squared(&c.point, look.nearest)).fold(0.0, f64::max);
-            greatest.sqrt()
-        })
-        .fold(f64::INFINITY, f64::min);
-    if bound <= enough || depth == SPLITS_MOST {
-        return (middle.distance, bound, 0);
-    }
-    let sides = [0, 1, 2].map(|i| {
-        let (p, q) = (&corners[i], &corners[(i + 1) % 3]);
-        look_beside(to, 0.5 * (p.point + q.point), &[p, q, middle])
-    });
-    let [ab, bc, ca] = sides;
-    let mut found = (sides.iter().map(|s| s.distance).fold(0.0, f64::max), 0.0, 3);
-    for piece in [[corners[0], ab, ca], [ab, corners[1], bc], [ca, bc, corners[2]], [ab, bc, ca]] {
-        let enough = (enough.max(found.0 + gap_mm), gap_mm);
-        let inner = bound_piece(to, &piece, &centre(to, &piece), enough, depth + 1);
-        found = (found.0.max(inner.0), f64::max(found.1, inner.1), found.2 + inner.2 + 1);
-    }
-    found
+/// What is known of a piece of a surface.
+#[derive(Clone, Copy)]
+struct Piece {
+    /// At its centre, or a little more.
+    centre_mm: f64,
+    /// The largest distance looked at.
+    max_mm: f64,
+    /// No point of it is farther away than this.
+    bound_mm: f64,
+    looks: usize,
 }
+
+impl Piece {
+    /// Bounds a triangle, split until its bound is below `enough`, which grows with what is found so that it stays a
+    /// gap above.
+    fn bounded(
+        to: &NearestSurface,
+        corners: &[Look; 3],
+        &(middle, looks): &(Look, usize),
+        (enough, gap_mm): (f64, f64),
+        depth: u32,
+    ) -> Self {
+        let max_mm = if looks > 0 { middle.distance } else { 0.0 };
+        let mut piece =
+            Self { centre_mm: middle.distance, max_mm, bound_mm: whole_bound(to, corners, &middle), looks };
+        if piece.bound_mm <= enough {
+            return piece;
+        }
+        piece.bound_mm = piece.bound_mm.min(bound_in_parts(to, corners, &middle));
+        if piece.bound_mm <= enough || depth == SPLITS_MOST {
+            return piece;
+        }
+        let sides = [0, 1, 2].map(|i| {
+            let (p, q) = (&corners[i], &corners[(i + 1) % 3]);
+            look_beside(to, 0.5 * (p.point + q.point), &[p, q, &middle])
+        });
+        let [ab, bc, ca] = sides;
+        piece.max_mm = sides.iter().map(|side| side.distance).fold(piece.max_mm, f64::max);
+        (piece.bound_mm, piece.looks) = (0.0, looks + 3);
+        for part in [[corners[0], ab, ca], [ab, corners[1], bc], [ca, bc, corners[2]], [ab, bc, ca]] {
+            let enough = (enough.max(piece.max_mm + gap_mm), gap_mm);
+            let inner = Self::bounded(to, &part, &centre(to, &part), enough, depth + 1);
+            piece.max_mm = piece.max_mm.max(inner.max_mm);
+            piece.bound_mm = piece.bound_mm.max(inner.bound_mm);
+            piece.looks += inner.looks;
+        }
+        piece
+    }
+}
+
+/// The least over the nearest triangles of the greatest distance of a corner.
+fn whole_bound(to: &NearestSurface, corners: &[Look; 3], middle: &Look) -> f64 {
+    let greatest = |look: &Look| {
+        corners.iter().map(|corner| to.distance_squared(&corner.point, look.nearest)).fold(0.0, f64::max)
+    };
+    corners.iter().chain([middle]).map(greatest).fold(f64::INFINITY, f64::min).sqrt()
+}
+
+/// The greatest over the four parts that the sides' middles cut of the least such bound.
+fn bound_in_parts(to: &NearestSurface, corners: &[Look; 3], middle: &Look) -> f64 {
+    let [a, b, c] = corners.map(|corner| corner.point);
+    let places = [a, b, c, 0.5 * (a + b), 0.5 * (b + c), 0.5 * (c + a)];
+    let mut bounds = [f64::INFINITY; 4];
+    for nearest in [corners[0], corners[1], corners[2], *middle].map(|look| look.nearest) {
+        let far = places.map(|place| to.distance_squared(&place, nearest));
+        for (bound, part) in bounds.iter_mut().zip([[0, 3, 5], [1, 4, 3], [2, 5, 4], [3, 4, 5]]) {
+            *bound = bound.min(part.iter().map(|&place| far[place]).fold(0.0, f64::max));
+        }
+    }
+    bounds.into_iter().fold(0.0, f64::max).sqrt()
+}
+
+/// Bins of the percentile, which is told as a bin's upper end.
+const BINS: usize = 4096;
 
 /// Mean and 95th percentile with each look's share of the area: three quarters at the centre, the rest at the corners.
-fn over_area(mesh: &TriangleMesh, of: impl Fn(&[u32; 3]) -> [Look; 3], centres: &[Look]) -> (f64, f64) {
-    let mut shares: Vec<(f64, f64)> = Vec::with_capacity(4 * centres.len());
-    for (t, middle) in mesh.triangles.iter().zip(centres) {
+fn over_area(mesh: &TriangleMesh, of: impl Fn(&[u32; 3]) -> [Look; 3], pieces: &[Piece]) -> (f64, f64) {
+    let distances = |t: &[u32; 3]| of(t).map(|look| look.distance);
+    let most = mesh
+        .triangles
+        .iter()
+        .flat_map(distances)
+        .chain(pieces.iter().map(|p| p.centre_mm))
+        .fold(0.0, f64::max);
+    let (mut areas, mut sum) = ([0.0; BINS], 0.0);
+    let mut add = |distance: f64, area: f64| {
+        sum += distance * area;
+        areas[((distance / most * BINS as f64) as usize).min(BINS - 1)] += area;
+    };
+    for (t, piece) in mesh.triangles.iter().zip(pieces) {
         let looks = of(t);
-        let area = doubled_normal(&[0, 1, 2].map(|i| looks[i].point)).norm() / 2.0;
-        shares.push((middle.distance, 0.75 * area));
-        shares.extend(looks.iter().map(|look| (look.distance, area / 12.0)));
+        let area = doubled_normal(&looks.map(|look| look.point)).norm() / 2.0;
+        add(piece.centre_mm, 0.75 * area);
+        looks.iter().for_each(|look| add(look.distance, area / 12.0));
     }
-    let whole: f64 = shares.iter().map(|share| share.1).sum();
+    let whole: f64 = areas.iter().sum();
     if whole <= 0.0 {
         return (0.0, 0.0);
     }
-    let mean = shares.iter().map(|(distance, area)| distance * area).sum::<f64>() / whole;
-    shares.par_sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let mut below = 0.0;
-    let p95 = shares.iter().find(|(_, area)| {
+    let p95 = areas.iter().position(|area| {
         below += area;
         below >= 0.95 * whole
     });
-    (mean, p95.map_or(0.0, |share| share.0))
+    (sum / whole, p95.map_or(most, |bin| most * (bin + 1) as f64 / BINS as f64))
 }
 
 #[cfg(test)]

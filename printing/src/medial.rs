@@ -81,10 +81,10 @@ fn shrink(
     };
     let mut found = ball(radius_most_mm);
     for _ in 0..STEPS_MOST {
-        let Some((touched, distance)) = near.nearest_point(&found.centre, found.radius_mm) else { break };
-        if distance > (1.0 - INTRUSION) * found.radius_mm {
+        let Some((touched, _)) = near.nearest_point(&found.centre, (1.0 - INTRUSION) * found.radius_mm)
+        else {
             break;
-        }
+        };
         let across = vertex - touched;
         let height = across.dot(normal);
         if height <= 0.0 {

@@ -7,7 +7,9 @@ use crate::error::PrintingError;
 use crate::field::{Field, filled};
 use carm::VolumeGrid;
 use nalgebra::{Point3, Unit, Vector3};
-use ndarray::{Array3, Zip};
+use ndarray::{Array3, Axis, Zip};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// A simple body: signed distances are positive inside, mm.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,6 +46,9 @@ pub enum Solid {
     },
 }
 
+/// Around a solid, values hold its distance so far, in the widest voxels.
+const NEAR_VOXELS: f64 = 4.0;
+
 impl Solid {
     /// Signed distance, mm, positive inside.
     pub fn distance_mm(&self, point: &Point3<f64>) -> f64 {
@@ -65,6 +70,36 @@ impl Solid {
         }
     }
 
+    /// Columns, rows and planes of a grid that hold the solid and [`NEAR_VOXELS`] around it.
+    fn reach(&self, grid: &VolumeGrid) -> [Range<usize>; 3] {
+        let around = |radius_mm: f64| Vector3::from_element(radius_mm);
+        let (low, high) = match self {
+            Self::HalfSpace { .. } => return grid.shape.map(|count| 0..count),
+            Self::Ball { centre_mm, radius_mm } => {
+                (centre_mm - around(*radius_mm), centre_mm + around(*radius_mm))
+            }
+            Self::Cuboid { low_mm, high_mm } => (*low_mm, *high_mm),
+            Self::Cylinder { from_mm, to_mm, radius_mm } => {
+                (from_mm.inf(to_mm) - around(*radius_mm), from_mm.sup(to_mm) + around(*radius_mm))
+            }
+        };
+        let corners = (0..8).map(|corner| {
+            let pick = |axis: usize| if corner >> axis & 1 == 0 { low[axis] } else { high[axis] };
+            grid.voxel(&Point3::new(pick(0), pick(1), pick(2)))
+        });
+        let (mut least, mut greatest) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+        for voxel in corners {
+            least = [0, 1, 2].map(|axis| least[axis].min(voxel[axis]));
+            greatest = [0, 1, 2].map(|axis| greatest[axis].max(voxel[axis]));
+        }
+        let coarsest = grid.spacing_mm.into_iter().fold(0.0, f64::max);
+        [0, 1, 2].map(|axis| {
+            let (near, count) = (NEAR_VOXELS * coarsest / grid.spacing_mm[axis], grid.shape[axis] as f64);
+            let at = |voxel: f64| voxel.clamp(0.0, count) as usize;
+            at((least[axis] - near).floor())..at((greatest[axis] + near).ceil() + 1.0)
+        })
+    }
+
     /// The solid's values on a grid.
     fn sampled(&self, grid: &VolumeGrid) -> Array3<f32> {
         filled(grid, |[x, y, z]| self.distance_mm(&grid.point(x as f64, y as f64, z as f64)) as f32)
@@ -81,13 +116,13 @@ impl Field {
     /// What is in this shape or in the solid.
     #[must_use]
     pub fn with(&self, solid: &Solid) -> Self {
-        self.combined(&solid.sampled(&self.grid), f32::max)
+        self.combined_near(solid, f32::max)
     }
 
     /// What is in this shape and not in the solid: a cut, a hole.
     #[must_use]
     pub fn without(&self, solid: &Solid) -> Self {
-        self.combined(&solid.sampled(&self.grid), |shape, solid| shape.min(-solid))
+        self.combined_near(solid, |shape, solid| shape.min(-solid))
     }
 
     /// What is in this shape and in the solid: what a cut plane leaves.
@@ -142,6 +177,22 @@ impl Field {
         let mut values = Array3::from_elem(crate::field::array_shape(&grid), outside);
         let range = |axis: usize| first[axis]..first[axis] + self.grid.shape[axis];
         values.slice_mut(ndarray::s![range(2), range(1), range(0)]).assign(&self.values);
+        Self { grid, values }
+    }
+
+    /// Changes what lies in the solid or near it; a few voxels away from its surface nothing depends on the rest.
+    fn combined_near(&self, solid: &Solid, combine: impl Fn(f32, f32) -> f32 + Sync) -> Self {
+        let (grid, mut values) = (self.grid, self.values.clone());
+        let [columns, rows, planes] = solid.reach(&grid);
+        let mut part = values.slice_mut(ndarray::s![planes.clone(), rows.clone(), columns.clone()]);
+        part.axis_iter_mut(Axis(0)).collect::<Vec<_>>().into_par_iter().zip(planes).for_each(
+            |(mut plane, z)| {
+                for ((y, x), value) in plane.indexed_iter_mut() {
+                    let point = grid.point((columns.start + x) as f64, (rows.start + y) as f64, z as f64);
+                    *value = combine(*value, solid.distance_mm(&point) as f32);
+                }
+            },
+        );
         Self { grid, values }
     }
 

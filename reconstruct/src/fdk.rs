@@ -6,7 +6,9 @@
 
 use crate::backproject::{Backprojector, FilteredView, backprojector};
 use crate::error::ReconstructError;
+use crate::extrapolated::Extrapolated;
 use crate::field_of_view::field_of_view;
+use crate::mask_counts::MaskCounts;
 use crate::observer::Observer;
 use crate::plan::FdkPlan;
 use crate::second_pass::SecondPass;
@@ -14,7 +16,6 @@ use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_betwee
 use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
 use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume, mask};
-use ndarray::Array3;
 use std::sync::Arc;
 
 /// A source farther than this share of the radius from the planned orbit is not of this scan.
@@ -34,7 +35,9 @@ pub struct ViewInput<'a> {
 /// A reconstruction in progress. Views come in the order of the sweep; missing ones are simply not pushed.
 pub struct Fdk {
     plan: Arc<FdkPlan>,
-    field_of_view: Array3<u8>,
+    /// Bits of [`mask`] in the plan's columns.
+    masks: Vec<u8>,
+    extrapolated: Extrapolated,
     filter: ViewFilter,
     /// A buffer for the next view's line integrals.
     line_integrals: Vec<f32>,
@@ -85,7 +88,8 @@ impl Fdk {
         // Everything that takes memory or time is done before the first view.
         let spare = (0..=plan.options.block_views).map(|_| FilteredView::touched(nu, nv)).collect();
         Self {
-            field_of_view: field_of_view(&plan),
+            masks: field_of_view(&plan),
+            extrapolated: Extrapolated::new(&plan),
             filter: ViewFilter::new(&plan),
             line_integrals: Vec::new(),
             backprojector,
@@ -134,7 +138,12 @@ impl Fdk {
         let mut filtered = self.spare.pop().unwrap_or_else(|| FilteredView::new(nu, nv));
         let is_truncated =
             self.filter.run(&plan, &view, &line_integrals_of_view, self.angle_rad, &mut filtered, observer);
-        self.truncated_views += usize::from(is_truncated);
+        if is_truncated {
+            self.truncated_views += 1;
+            observer.stage("masks", &mut || {
+                self.extrapolated.add(&plan, &view, self.filter.continued_rows(&plan), &mut self.masks);
+            });
+        }
         self.views += 1;
         self.release_last(Waiting {
             view: filtered,
@@ -171,14 +180,17 @@ impl Fdk {
         self.check_coverage()?;
         self.release_final();
         self.backproject(observer);
-        let Self { plan, backprojector, views, truncated_views, filter, missing, field_of_view, .. } = self;
+        let Self { plan, backprojector, views, truncated_views, filter, missing, masks, .. } = self;
         let backend = backprojector.name();
         let mut values = None;
         let mut backprojector = Some(backprojector);
         observer.stage("volume-order", &mut || values = backprojector.take().map(|b| b.finish()));
         let mut volume = Volume::new(*plan.grid(), values.expect("the stage ran"), Quantity::MuPerMm);
-        volume.mask = Some(field_of_view);
         volume.provenance = provenance(&plan, backend, views, truncated_views);
+        observer.stage("masks", &mut || {
+            volume.mask = Some(plan.layout.volume_from_columns(&masks));
+            MaskCounts::tell_of(&mut volume);
+        });
         Ok((volume, SecondPass { plan, filter, missing }))
     }
 
@@ -335,4 +347,5 @@ pub fn add_second_sweep(volume: &mut Volume, second: &Volume) {
     });
     volume.provenance.stages.extend(second.provenance.stages.iter().cloned());
     volume.provenance.warnings.extend(second.provenance.warnings.iter().cloned());
+    MaskCounts::tell_of(volume);
 }

@@ -1,44 +1,47 @@
-//! Which voxels the scan can know: measured by every view, or by some.
+//! Which voxels the scan can know: measured by every view, or by some, over half a turn or less.
 
+use crate::directions::{ALL, Span, asked_views, sees_half_a_turn};
 use crate::plan::FdkPlan;
 use crate::redundancy::Redundancy;
 use carm::{ProjectionMatrix, mask};
 use nalgebra::{Matrix3x4, Point3, RowVector4, Vector3, Vector4};
-use ndarray::Array3;
 use rayon::prelude::*;
+use std::ops::Range;
 
-/// At most this many views are asked; they lie evenly over the sweep.
-const VIEWS_ASKED: usize = 64;
+/// Voxels of a column that is not parallel to the rotation axis which are taken to be seen from the same directions.
+const PIECE: usize = 8;
 
-/// Bits of [`mask`] for every voxel, `[z, y, x]`.
+/// Bits of [`mask`] for every voxel in columns, as the plan's layout has them.
 ///
 /// A voxel is seen by a view when it projects between the centres of the outermost pixels of the real detector. An
 /// offset detector's narrow side counts as seen where the conjugate ray, or the other sweep's, is measured.
-pub(crate) fn field_of_view(plan: &FdkPlan) -> Array3<u8> {
+pub(crate) fn field_of_view(plan: &FdkPlan) -> Vec<u8> {
+    let asked = asked_views(plan);
+    let spans = Span::of_views(plan, &asked);
     let views = plan.given_scan.views();
-    let stride = views.len().div_ceil(VIEWS_ASKED);
-    let last = views.len() - 1;
-    let asked: Vec<Seen> = (0..views.len())
-        .filter(|view| view % stride == 0 || *view == last)
-        .map(|view| Seen::by(plan, &views[view]))
-        .collect();
-    let [slow_count, fast_count] = plan.layout.column_counts();
+    let asked: Vec<(Seen, Span)> =
+        asked.iter().map(|view| Seen::by(plan, &views[*view])).zip(spans).collect();
+    let is_half_turn_sure = sees_half_a_turn(plan);
+    let [_, fast_count] = plan.layout.column_counts();
     let length = plan.layout.column_length();
     let step = plan.layout.column_step();
-    let columns: Vec<u8> = (0..slow_count * fast_count)
-        .into_par_iter()
-        .flat_map_iter(|column| {
+    let piece = if plan.has_parallel_columns { length } else { PIECE };
+    let mut columns = plan.layout.empty_columns::<u8>();
+    columns.par_chunks_mut(plan.layout.stride()).enumerate().for_each_init(
+        Scratch::default,
+        |scratch, (column, bits)| {
             let start = plan.layout.column_start(column / fast_count, column % fast_count);
-            let mut bits = plan.layout.empty_column::<u8>();
-            mark(&asked, &start, &step, &mut bits[..length]);
-            bits
-        })
-        .collect();
-    plan.layout.volume_from_columns(&columns)
+            for (index, bits) in bits[..length].chunks_mut(piece).enumerate() {
+                let start = start + step * (index * piece) as f64;
+                mark(&asked, is_half_turn_sure, &start, &step, scratch, bits);
+            }
+        },
+    );
+    columns
 }
 
 /// The pyramid that a view sees: homogeneous points whose product with every plane is not negative.
-struct Seen {
+pub(crate) struct Seen {
     planes: Vec<RowVector4<f64>>,
 }
 
@@ -68,6 +71,18 @@ impl Seen {
         Self { planes }
     }
 
+    /// What projects onto the virtual detector between the rows `first` and `last`.
+    pub(crate) fn on_rows(plan: &FdkPlan, p: &Matrix3x4<f64>, rows: [f64; 2]) -> Self {
+        let last_column = plan.virtual_size()[0] as f64 - 1.0;
+        Self { planes: between(p, 1, rows).into_iter().chain(between(p, 0, [0.0, last_column])).collect() }
+    }
+
+    /// The whole indices along a column of `length` voxels that lie inside.
+    pub(crate) fn range(&self, start: &Vector4<f64>, step: &Vector4<f64>, length: usize) -> Range<usize> {
+        let [low, high] = self.interval(start, step);
+        whole(low.max(0.0), high.min(length as f64 - 1.0))
+    }
+
     /// First and last index along the column `start + index * step` that lie inside; empty when they cross.
     fn interval(&self, start: &Vector4<f64>, step: &Vector4<f64>) -> [f64; 2] {
         let mut interval = [f64::NEG_INFINITY, f64::INFINITY];
@@ -93,24 +108,60 @@ fn between(p: &Matrix3x4<f64>, axis: usize, range: [f64; 2]) -> [RowVector4<f64>
     [coordinate - depth * range[0], depth * range[1] - coordinate]
 }
 
-fn mark(asked: &[Seen], start: &Point3<f64>, step: &Vector3<f64>, bits: &mut [u8]) {
+/// Buffers for one column.
+#[derive(Default)]
+struct Scratch {
+    /// What each asked view sees of the column.
+    seen: Vec<Range<usize>>,
+    /// The directions that each voxel was seen from.
+    directions: Vec<u64>,
+}
+
+fn mark(
+    asked: &[(Seen, Span)],
+    is_half_turn_sure: bool,
+    start: &Point3<f64>,
+    step: &Vector3<f64>,
+    scratch: &mut Scratch,
+    bits: &mut [u8],
+) {
+    let middle = start + step * ((bits.len() as f64 - 1.0) / 2.0);
     let (start, step) = (start.to_homogeneous(), step.to_homogeneous());
-    let last = bits.len() as f64 - 1.0;
-    let mut all = [0.0, last];
-    for seen in asked {
+    let mut all = [0.0, bits.len() as f64 - 1.0];
+    let Scratch { seen, directions } = scratch;
+    seen.clear();
+    seen.extend(asked.iter().map(|(seen, _)| {
         let [low, high] = seen.interval(&start, &step);
         all = [all[0].max(low), all[1].min(high)];
         // Rounded here only, so that no view's interval widens another's.
-        for bit in whole(low.max(0.0), high.min(last)) {
-            bits[bit] |= mask::COVERED;
+        whole(low.max(0.0), high.min(bits.len() as f64 - 1.0))
+    }));
+    let seen_by_all = whole(all[0], all[1]);
+    if is_half_turn_sure && seen_by_all.len() == bits.len() {
+        bits.fill(mask::FIELD_OF_VIEW | mask::COVERED);
+        return;
+    }
+    directions.clear();
+    directions.resize(bits.len(), 0);
+    let mut sweep_start = None;
+    for (range, (_, span)) in seen.iter().zip(asked).filter(|(range, _)| !range.is_empty()) {
+        let from = span.directions(&middle, &mut sweep_start);
+        for (bits, directions) in bits[range.clone()].iter_mut().zip(&mut directions[range.clone()]) {
+            *bits |= mask::COVERED;
+            *directions |= from;
         }
     }
-    for bit in whole(all[0], all[1]) {
-        bits[bit] |= mask::FIELD_OF_VIEW;
+    for bits in &mut bits[seen_by_all] {
+        *bits |= mask::FIELD_OF_VIEW;
+    }
+    for (bits, from) in bits.iter_mut().zip(directions) {
+        if *bits & mask::COVERED != 0 && *from != ALL {
+            *bits |= mask::LIMITED_ANGLE;
+        }
     }
 }
 
 /// The whole numbers from `low`, not negative, to `high`.
-fn whole(low: f64, high: f64) -> std::ops::Range<usize> {
+fn whole(low: f64, high: f64) -> Range<usize> {
     if low <= high { low.ceil() as usize..high.floor() as usize + 1 } else { 0..0 }
 }

@@ -35,10 +35,13 @@
 
 pub mod backproject;
 pub mod consistency;
+mod directions;
 mod error;
+mod extrapolated;
 mod fdk;
 mod field_of_view;
 pub mod iterative;
+mod mask_counts;
 pub mod noise;
 mod observer;
 mod orbit;
@@ -61,6 +64,7 @@ pub mod virtual_detector;
 pub use backproject::{Backend, Isa};
 pub use error::ReconstructError;
 pub use fdk::{Fdk, ViewInput, add_second_sweep, reconstruct_stack};
+pub use mask_counts::MaskCounts;
 pub use observer::{Observer, Silent};
 pub use orbit::Orbit;
 pub use plan::{FdkOptions, FdkPlan, Slab, rows_per_voxel};

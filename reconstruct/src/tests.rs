@@ -5,6 +5,7 @@ use crate::*;
 use carm::{DetectorGrid, DetectorPose, ProjectionMatrix, ScanGeometry, Volume, VolumeGrid, mask};
 use nalgebra::{Matrix3, Point3, Rotation3, Vector3};
 use ndarray::Array3;
+use std::f64::consts::PI;
 use std::sync::Arc;
 
 /// A ball of even attenuation.
@@ -332,7 +333,7 @@ fn fdk_calls_seen_what_every_view_measured() {
         let shape = grid([40, 40, 40], [7.0; 3], direction);
         let plan = FdkPlan::new(scan.clone(), shape, FdkOptions::default()).unwrap();
         assert_eq!(plan.has_parallel_columns(), tilt_rad == 0.0);
-        let bits = crate::field_of_view::field_of_view(&plan);
+        let bits = plan.layout.volume_from_columns(&crate::field_of_view::field_of_view(&plan));
         let mut counts = [0; 3];
         for ((z, y, x), bit) in bits.indexed_iter() {
             let point = shape.point(x as f64, y as f64, z as f64);
@@ -344,11 +345,125 @@ fn fdk_calls_seen_what_every_view_measured() {
                 60 => mask::FIELD_OF_VIEW | mask::COVERED,
                 _ => mask::COVERED,
             };
-            assert_eq!(*bit, expected, "{point}, tilt {tilt_rad}");
+            assert_eq!(bit & (mask::FIELD_OF_VIEW | mask::COVERED), expected, "{point}, tilt {tilt_rad}");
             counts[(expected.count_ones()) as usize] += 1;
         }
         assert!(counts.iter().all(|count| *count > 1000), "{counts:?}");
     }
+}
+
+/// The largest angle between directions, as lines in the plane of the swing, from which measuring views saw a point.
+fn largest_unseen_rad(scan: &ScanGeometry, point: &Point3<f64>) -> f64 {
+    let (last_u, last_v) = (detector().nu as f64 - 1.0, detector().nv as f64 - 1.0);
+    let sees = |p: &&ProjectionMatrix| {
+        let at = p.project(point);
+        (0.0..=last_u).contains(&at.u) && (0.0..=last_v).contains(&at.v)
+    };
+    let line = |p: &ProjectionMatrix| {
+        let ray = point - p.source_position();
+        ray.y.atan2(ray.x).rem_euclid(PI)
+    };
+    let mut lines: Vec<f64> = scan.views().iter().filter(sees).map(line).collect();
+    lines.sort_by(f64::total_cmp);
+    let Some(first) = lines.first().copied() else { return PI };
+    lines.push(first + PI);
+    lines.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
+}
+
+#[test]
+fn fdk_marks_voxels_seen_over_less_than_half_a_turn() {
+    let whole = circle_scan(240, 215.0);
+    let with_gap = whole.views().iter().enumerate().filter(|(view, _)| !(110..140).contains(view));
+    let with_gap = ScanGeometry::new(detector(), with_gap.map(|(_, view)| *view).collect()).unwrap();
+    // A step of the scan, and what sets the bit apart: the distance of the asked views, twice where a voxel leaves the
+    // view, and a step at the ends.
+    let (surely_seen, surely_not) = (0.02, [0.16, 0.09]);
+    // Pieces of an oblique column, 72 mm here, are taken to be seen from the same directions.
+    let of_pieces = 0.04;
+    for (name, scan, expected) in [
+        ("short", whole, [0.0, 0.0]),
+        ("limited", circle_scan(240, 150.0), [1.0, 1.0]),
+        ("in part limited", circle_scan(240, 176.0), [0.2, 0.9]),
+        ("gap", with_gap, [0.9, 1.0]),
+    ] {
+        for tilt_rad in [0.0, 0.35] {
+            let shape =
+                grid([24, 22, 20], [9.0; 3], Rotation3::new(Vector3::new(tilt_rad, 0.0, 0.0)).into_inner());
+            let options = FdkOptions { limited_angle: true, ..FdkOptions::default() };
+            let plan = FdkPlan::new(scan.clone(), shape, options).unwrap();
+            let bits = plan.layout.volume_from_columns(&crate::field_of_view::field_of_view(&plan));
+            let (mut seen, mut limited) = (0, 0);
+            for ((z, y, x), bits) in bits.indexed_iter() {
+                let point = shape.point(x as f64, y as f64, z as f64);
+                if bits & mask::COVERED == 0 {
+                    assert_eq!(bits & mask::LIMITED_ANGLE, 0, "{name}: {point}");
+                    continue;
+                }
+                let unseen_rad = largest_unseen_rad(&scan, &point);
+                let is_in_field = bits & mask::FIELD_OF_VIEW != 0;
+                if unseen_rad < surely_seen && (tilt_rad == 0.0 || name == "short") {
+                    assert_eq!(
+                        bits & mask::LIMITED_ANGLE,
+                        0,
+                        "{name}, tilt {tilt_rad}, {point}: {unseen_rad}"
+                    );
+                } else if unseen_rad
+                    > surely_not[usize::from(is_in_field)] + if tilt_rad == 0.0 { 0.0 } else { of_pieces }
+                {
+                    assert_ne!(
+                        bits & mask::LIMITED_ANGLE,
+                        0,
+                        "{name}, tilt {tilt_rad}, {point}: {unseen_rad}"
+                    );
+                }
+                if is_in_field {
+                    seen += 1;
+                    limited += usize::from(bits & mask::LIMITED_ANGLE != 0);
+                }
+            }
+            let share = limited as f64 / f64::from(seen);
+            assert!((expected[0]..=expected[1]).contains(&share), "{name}, tilt {tilt_rad}: {share}");
+        }
+    }
+}
+
+/// A body that is wider than the field below z = 0 and narrow above.
+#[test]
+fn fdk_marks_what_depends_on_continued_rows() {
+    let scan = circle_scan(120, 210.0);
+    let shape = grid([30, 28, 40], [5.0; 3], Matrix3::identity());
+    let options = FdkOptions { truncation_water_per_mm: Some(0.02), ..FdkOptions::default() };
+    let plan = Arc::new(FdkPlan::new(scan.clone(), shape, options).unwrap());
+    let detector = detector();
+    let cut_from = 70;
+    let stack = Array3::from_shape_fn((120, detector.nv, detector.nu), |(_, v, u)| {
+        let is_inside = v >= cut_from || (40..110).contains(&u);
+        if is_inside { 3.0 } else { 0.0 }
+    });
+    let volume = crate::reconstruct_stack(plan, stack.view(), &mut crate::Silent).unwrap();
+    let bits = volume.mask.as_ref().unwrap();
+    // Edges are smoothed over 6 rows, so that the first continued row lies a few before the first cut one.
+    let (surely_not, surely) = (cut_from as f64 - 8.0, cut_from as f64);
+    let mut counts = [0; 2];
+    for ((z, y, x), bits) in bits.indexed_iter() {
+        let point = shape.point(x as f64, y as f64, z as f64);
+        if bits & mask::FIELD_OF_VIEW == 0 {
+            continue;
+        }
+        let rows = scan.views().iter().map(|p| p.project(&point).v);
+        let lowest = rows.fold(f64::NEG_INFINITY, f64::max);
+        if lowest > surely {
+            assert_eq!(bits & mask::EXTRAPOLATED, mask::EXTRAPOLATED, "{point}: {lowest}");
+            counts[1] += 1;
+        } else if lowest < surely_not {
+            assert_eq!(bits & mask::EXTRAPOLATED, 0, "{point}: {lowest}");
+            counts[0] += 1;
+        }
+    }
+    assert!(counts.iter().all(|count| *count > 3000), "{counts:?}");
+    let told = volume.provenance.stages.iter().find(|stage| stage.name == "masks").unwrap();
+    let extrapolated = bits.iter().filter(|bits| **bits & mask::EXTRAPOLATED != 0).count();
+    assert_eq!(told.parameters["extrapolated"], extrapolated.to_string());
 }
 
 #[test]

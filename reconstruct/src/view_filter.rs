@@ -88,7 +88,12 @@ impl ViewFilter {
             .for_each(|((edges, row), span)| *edges = fit_edges(row, *span, pitch_mm, mu_water_per_mm));
         smooth_edges(&self.edges, &mut self.smoothed);
         self.find_stretches(plan, view, pitch_mm, mu_water_per_mm);
-        self.smoothed.iter().any(|edges| {
+        self.continued_rows(plan).any(|is_continued| is_continued)
+    }
+
+    /// For each row of the view that was filtered last, whether it was continued.
+    pub(crate) fn continued_rows(&self, plan: &FdkPlan) -> impl Iterator<Item = bool> {
+        self.smoothed.iter().map(|edges| {
             (plan.sides.low && is_truncated(edges.low)) || (plan.sides.high && is_truncated(edges.high))
         })
     }

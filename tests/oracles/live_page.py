@@ -80,6 +80,36 @@ with sync_playwright() as playwright:
     wait_for_state("LIVE")
     wait_until("Number(document.querySelector('[data-count=shown]').textContent.replace(/,/g, '')) > 5")
     page.screenshot(path=pictures / "live.png")
+
+    # Stages at run time, each stated by the image itself: an unmoved body leaves nothing of itself but even grey.
+    def press(name):
+        page.click(f"[data-stage={name}]")
+
+    def stages_say(text):
+        wait_until(f"document.getElementById('stages').textContent.includes('{text}')")
+
+    press("subtraction")
+    stages_say("subtraction; mask of 4, shifted by up to 0.")
+    wait_until("document.querySelector('[data-stage=subtraction]').ariaPressed === 'true'")
+    seen["subtracted"] = page.evaluate("Array.from(window.isocenterView.image.counts)")
+    page.screenshot(path=pictures / "subtracted.png")
+    page.click("#remask")
+    stages_say("subtraction; mask of 4")
+    press("roadmap")
+    stages_say("roadmap; mask of 4")
+    press("roadmap")
+    press("subtraction")
+    wait_until("!document.getElementById('stages').textContent.includes('mask')")
+    press("enhancement")
+    stages_say("enhancement")
+    press("noise_reduction")
+    wait_until("!document.getElementById('stages').textContent.includes('noise')")
+    page.screenshot(path=pictures / "enhanced.png")
+    press("enhancement")
+    press("noise_reduction")
+    stages_say("noise reduction, automatic window")
+    wait_until("!document.getElementById('stages').textContent.includes('enhancement')")
+
     page.click("#spin-arm")
     wait_until("document.getElementById('spin-state').textContent === 'armed'")
     page.click("#spin-start")

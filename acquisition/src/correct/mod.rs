@@ -2,7 +2,8 @@
 //!
 //! `intensity = (raw_counts - dark) / gain`, then every defect is filled from good pixels around it. Filling comes after
 //! the gain, because only gain-corrected neighbours measure the same thing. Where the panel's lag is known ([`lag`]), it is
-//! taken out between offset and gain, because the traps see the signal and not its gain-corrected twin. The
+//! taken out between offset and gain, because the traps see the signal and not its gain-corrected twin; where its glare
+//! is known ([`glare`]), that is taken out of the linear image at the end. The
 //! logarithm is left to reconstruction: scatter adds to the linear signal, so it can only be taken away before the logarithm.
 //!
 //! A defect is filled by a plane fitted to the nearest good pixels, weighted by inverse squared distance: exact for a linear
@@ -11,15 +12,19 @@
 
 mod cpu;
 mod defects;
+pub mod glare;
 pub mod lag;
+pub mod late;
 pub mod panel;
 mod reference;
+pub mod rings;
 #[cfg(test)]
 mod tests;
 
 use crate::error::AcquisitionError;
-use carm::{DetectorCalibration, DetectorGrid, FrameHeader, RunDescription};
+use carm::{DetectorCalibration, DetectorGrid, FrameHeader, PixelDefect, RunDescription};
 use defects::DefectFill;
+use glare::{Glare, GlareModel};
 use lag::{Lag, LagModel};
 use panel::PanelModel;
 
@@ -85,6 +90,8 @@ pub struct Corrector {
     saturation_counts: u16,
     variance: VarianceModel,
     lag: Option<Lag>,
+    glare: Option<Glare>,
+    grid: DetectorGrid,
 }
 
 impl Corrector {
@@ -95,10 +102,9 @@ impl Corrector {
     pub fn for_run(description: &RunDescription) -> Result<Option<Self>, AcquisitionError> {
         let Some(maps) = &description.detector_calibration else { return Ok(None) };
         let corrector = Self::new(maps, &description.detector)?;
-        match PanelModel::of(description)?.lag {
-            Some(model) => Ok(Some(corrector.with_lag(model)?)),
-            None => Ok(Some(corrector)),
-        }
+        let PanelModel { lag, glare } = PanelModel::of(description)?;
+        let corrector = if let Some(model) = lag { corrector.with_lag(model)? } else { corrector };
+        Ok(Some(if let Some(model) = glare { corrector.with_glare(model)? } else { corrector }))
     }
 
     /// Takes lag out as well, from a rested panel on.
@@ -108,6 +114,44 @@ impl Corrector {
     pub fn with_lag(mut self, model: LagModel) -> Result<Self, AcquisitionError> {
         self.lag = Some(Lag::new(model, self.dark_counts.len(), self.backend)?);
         Ok(self)
+    }
+
+    /// Takes glare out as well.
+    ///
+    /// # Errors
+    /// As [`Corrector::with_lag`].
+    pub fn with_glare(mut self, model: GlareModel) -> Result<Self, AcquisitionError> {
+        self.glare = Some(Glare::new(model, &self.grid, self.backend)?);
+        Ok(self)
+    }
+
+    /// Fills these pixels from now on as well.
+    ///
+    /// # Errors
+    /// [`AcquisitionError::DefectOutside`], [`AcquisitionError::DefectAlone`]; then nothing has changed.
+    pub fn add_defects(&mut self, defects: &[PixelDefect]) -> Result<(), AcquisitionError> {
+        let (nu, nv) = (self.grid.nu, self.grid.nv);
+        let mut is_good = self.is_good.clone();
+        for &defect in defects {
+            let (u, v) = (defect.u as usize, defect.v as usize);
+            if u >= nu || v >= nv {
+                return Err(AcquisitionError::DefectOutside { nu, nv, found: defect });
+            }
+            is_good[v * nu + u] = false;
+        }
+        self.fill = DefectFill::new(&is_good, &self.grid)?;
+        self.inverse_gain
+            .iter_mut()
+            .zip(&is_good)
+            .filter(|(_, good)| !**good)
+            .for_each(|(inverse, _)| *inverse = 0.0);
+        self.is_good = is_good;
+        Ok(())
+    }
+
+    /// By how much the corrections raise the deviation of noise above what the maps state.
+    pub fn noise_gain(&self) -> f64 {
+        self.glare.as_ref().map_or(1.0, |glare| glare.model().noise_gain())
     }
 
     /// Whether lag is taken out.
@@ -173,6 +217,8 @@ impl Corrector {
                 per_count: calibration.variance_per_count as f32,
             },
             lag: None,
+            glare: None,
+            grid: *grid,
         })
     }
 
@@ -211,10 +257,15 @@ impl Corrector {
             let full = good.filter(|(_, (count, good))| **good && **count >= self.saturation_counts);
             out.saturated.extend(full.map(|(pixel, _)| pixel as u32));
         }
+        if let Some(glare) = &mut self.glare {
+            glare.remove(&mut out.intensity);
+        }
         out.header = *header;
         out.air_intensity = air_intensity;
         out.interpolated_pixels = self.fill.len();
-        out.variance = self.variance;
+        let grown = self.noise_gain().powi(2) as f32;
+        let VarianceModel { electronic, per_count } = self.variance;
+        out.variance = VarianceModel { electronic: grown * electronic, per_count: grown * per_count };
         Ok(())
     }
 

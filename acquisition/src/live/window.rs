@@ -63,7 +63,12 @@ impl AutoWindow {
 
     /// Takes note of an image `[v, u]`.
     pub fn follow(&mut self, intensity: &[f32]) {
-        let (low, high) = self.of_image(intensity);
+        self.follow_within(intensity, intensity);
+    }
+
+    /// Takes note of what is shown of an image `[v, u]`, between the shutters that the image itself tells.
+    pub fn follow_within(&mut self, intensity: &[f32], shown: &[f32]) {
+        let (low, high) = self.of_image(intensity, shown);
         let width = (self.high - self.low).max(f32::MIN_POSITIVE);
         let is_new = (high - low) > JUMP * width
             || (high - low) * JUMP < width
@@ -74,20 +79,25 @@ impl AutoWindow {
     }
 
     /// The window that suits one image.
-    fn of_image(&mut self, intensity: &[f32]) -> (f32, f32) {
-        let (nu, columns) = (self.nu, &self.columns);
-        let positions = self.rows.iter().flat_map(|v| columns.iter().map(move |u| v * nu + u));
-        self.samples.iter_mut().zip(positions).for_each(|(sample, at)| *sample = intensity[at]);
+    fn of_image(&mut self, intensity: &[f32], shown: &[f32]) -> (f32, f32) {
+        self.sample(intensity);
         self.inside.clear();
         self.inside.extend_from_slice(&self.samples);
         let bright = quantile(&mut self.inside, 1.0 - TAIL);
         let [first_u, last_u, first_v, last_v] = self.open_field(SHUTTER_SHARE * bright);
+        self.sample(shown);
         self.inside.clear();
         for row in self.samples.chunks_exact(self.columns.len()).take(last_v).skip(first_v) {
             self.inside.extend_from_slice(&row[first_u..last_u]);
         }
         let low = quantile(&mut self.inside, TAIL).max(0.0);
         (low, quantile(&mut self.inside, 1.0 - TAIL).max(low + 1.0))
+    }
+
+    fn sample(&mut self, image: &[f32]) {
+        let (nu, columns) = (self.nu, &self.columns);
+        let positions = self.rows.iter().flat_map(|v| columns.iter().map(move |u| v * nu + u));
+        self.samples.iter_mut().zip(positions).for_each(|(sample, at)| *sample = image[at]);
     }
 
     /// Sampled columns and rows between the shutters, `[first_u, last_u, first_v, last_v]`, ends exclusive.

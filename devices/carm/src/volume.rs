@@ -33,8 +33,18 @@ pub mod mask {
     pub const FIELD_OF_VIEW: u8 = 1;
     /// Seen by at least one view.
     pub const COVERED: u8 = 2;
-    /// Depends on data extrapolated beyond the detector.
+    /// Depends on data extrapolated beyond the detector: some view saw the voxel on a row that ended inside the body and
+    /// was continued.
     pub const EXTRAPOLATED: u8 = 4;
+    /// The views that saw the voxel did so over less than half a turn: edges along what is missing are lost.
+    pub const LIMITED_ANGLE: u8 = 8;
+    /// Every bit with its name.
+    pub const NAMES: [(u8, &str); 4] = [
+        (FIELD_OF_VIEW, "field of view"),
+        (COVERED, "covered"),
+        (EXTRAPOLATED, "extrapolated"),
+        (LIMITED_ANGLE, "limited angle"),
+    ];
 }
 
 /// One step that a volume went through.

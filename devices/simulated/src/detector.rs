@@ -129,6 +129,14 @@ impl Panel {
         }
     }
 
+    /// Pixels that went bad after calibration.
+    pub fn late_defects(&self) -> Vec<PixelDefect> {
+        let columns = self.offset.ncols();
+        let place = |pixel: usize| PixelDefect { u: (pixel % columns) as u32, v: (pixel / columns) as u32 };
+        let late = self.faults.iter().map(|(pixel, _)| place(*pixel));
+        late.filter(|place| !self.calibrated_defects.contains(place)).collect()
+    }
+
     /// Counts at and above which a pixel is saturated.
     pub fn saturation_counts(&self) -> u16 {
         self.max_count

@@ -17,9 +17,10 @@ use crate::materials::Material;
 use crate::options::{Effects, Options};
 use crate::patient::{Patient, ResolvedBody};
 use crate::project::BUNDLE;
-use crate::protocol::{Protocol, RunKind};
+use crate::protocol::{DetectorPlan, Protocol, RunKind};
 use crate::random::{Purpose, Stream};
 use crate::scatter::Scatter;
+use crate::vessels::{Moment, OrganBody};
 use crate::views::{Schedule, calibration_time};
 use carm::{
     BeamModel, DetectorCalibration, DetectorGrid, DeviceError, DeviceIdentity, Exposure, FrameHeader,
@@ -35,6 +36,8 @@ pub(crate) const SCINTILLATOR_HALF_MTF_PER_MM: f64 = 1.22;
 /// Share of the light that spreads as glare, and its range, mm: (1-a) δ + a/(2πb²) (1 + r²/b²)^-1.5.
 const GLARE_SHARE: f64 = 0.05;
 const GLARE_RANGE_MM: f64 = 5.0;
+/// How well an edge's long tail tells share and range of the glare.
+const GLARE_MEASURED_WITHIN: f64 = 0.04;
 /// Side of the focal spot as a box, mm, and the share of off-focal radiation with its range at the focal spot, mm.
 const FOCAL_SPOT_MM: f64 = 0.6;
 const OFF_FOCAL_SHARE: f64 = 0.02;
@@ -58,12 +61,13 @@ pub struct SimulatedCarm {
     pub(crate) schedule: Schedule,
     pub(crate) beam: Beam,
     pub(crate) body: ResolvedBody,
+    pub(crate) organs: Option<OrganBody>,
     pub(crate) setup: PatientSetup,
     pub(crate) detector: DetectorGrid,
     /// Energy of the bare beam on one pixel, keV, after the grid.
     air_kev: f64,
     counts_per_kev: f64,
-    panel: Panel,
+    pub(crate) panel: Panel,
     lag: Option<Lag>,
     focal_blur: Option<Blur>,
     light_blur: Option<Blur>,
@@ -72,6 +76,12 @@ pub struct SimulatedCarm {
     next_view: usize,
     /// Centre (LPS) and radius of a ball around each device.
     insert_bounds: Vec<(Point3<f64>, f64)>,
+}
+
+/// Where the arm is, seen from the patient, and how the patient's organs are.
+pub(crate) struct Pose {
+    pub matrix: ProjectionMatrix,
+    organs: Option<Moment>,
 }
 
 /// What falls on the detector before any noise, `[v, u]`.
@@ -107,9 +117,10 @@ impl SimulatedCarm {
             beam.air_kev_per_mm2_mas * mas * inverse_square * pixel_mm2 * plan.grid_primary_transmission;
         require("energy of the bare beam on a pixel in keV", "a positive number", air_kev > 0.0, air_kev)?;
         let counts_per_kev = protocol.detector.air_counts / air_kev;
-        let light_blur = effects.blur.then(|| light_blur(&detector));
+        let light_blur = (effects.blur || effects.glare).then(|| light_blur(&detector, effects));
         let setup = *patient.setup();
         let schedule = Schedule::new(&protocol, &setup, &options, &effects)?;
+        let organs = patient.organ_body(plan.effective_energy_kev)?;
         let body = patient.resolve(plan.effective_energy_kev)?;
         let noise_gain = light_blur.as_ref().map_or(1.0, Blur::white_noise_gain);
         let panel = if effects.detector_faults {
@@ -157,6 +168,7 @@ impl SimulatedCarm {
             schedule,
             beam,
             body,
+            organs,
             setup,
             detector,
             air_kev,
@@ -169,17 +181,30 @@ impl SimulatedCarm {
         };
         if has_patient(arm.protocol.kind) {
             arm.description.detector_calibration = Some(arm.calibration(mas, noise_gain));
-            if arm.effects.lag {
-                let remark = lag::measured_remark(
-                    arm.options.machine_seed,
-                    arm.protocol.detector.air_counts,
-                    arm.protocol.frame_rate_hz,
-                    lag::mean_gain(FLAT_FRAMES.0, FLAT_FRAMES.1),
-                );
-                arm.description.remarks.push(remark);
+            if arm.effects.lag || arm.effects.glare {
+                arm.description.remarks.push(arm.panel_model());
             }
         }
         Ok(arm)
+    }
+
+    /// The remark by which a run tells its panel's lag and glare, as measured on this machine and not as they are:
+    /// `acquisition`'s `PanelModel` reads it.
+    fn panel_model(&self) -> String {
+        let seed = self.options.machine_seed;
+        let lag = self.effects.lag.then(|| {
+            let DetectorPlan { air_counts, .. } = self.protocol.detector;
+            let flat_gain = lag::mean_gain(FLAT_FRAMES.0, FLAT_FRAMES.1);
+            lag::measured(seed, air_counts, self.protocol.frame_rate_hz, flat_gain)
+        });
+        let glare = self.effects.glare.then(|| {
+            let mut stream = Stream::new(seed, 0, 0, Purpose::GlareModel);
+            let mut measured =
+                |truth: f64| truth * (1.0 + GLARE_MEASURED_WITHIN * (2.0 * stream.uniform() - 1.0));
+            format!("glare={}:{}", measured(GLARE_SHARE), measured(GLARE_RANGE_MM))
+        });
+        let parts = [Some("panel-model".to_owned()), lag, glare];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
     /// Energy of the bare beam on one pixel behind the grid, keV.
@@ -306,36 +331,41 @@ impl SimulatedCarm {
     }
 
     /// The poses within one pulse, seen from the patient.
-    pub(crate) fn poses(&self, view: usize) -> Result<Vec<ProjectionMatrix>, SimulationError> {
-        let seen = |time_s: f64| {
-            let matrix = self.schedule.true_matrix(time_s)?;
-            Ok(matrix.for_space(&self.schedule.world_from_lps(time_s)))
-        };
-        self.schedule.sub_frames_s(view).map(seen).collect()
+    pub(crate) fn poses(&self, view: usize) -> Result<Vec<Pose>, SimulationError> {
+        self.schedule.sub_frames_s(view).map(|time_s| self.pose(time_s)).collect()
+    }
+
+    /// Arm and patient at a time since the start.
+    pub(crate) fn pose(&self, time_s: f64) -> Result<Pose, SimulationError> {
+        let matrix = self.schedule.true_matrix(time_s)?.for_space(&self.schedule.world_from_lps(time_s));
+        let bolus = self.protocol.bolus.as_ref();
+        let organs = self.organs.as_ref().filter(|_| has_patient(self.protocol.kind));
+        Ok(Pose { matrix, organs: organs.map(|organs| organs.at(bolus, time_s)) })
     }
 
     /// Sums over the rays of each pixel of a stretch of one column that starts at `[u, v]`.
     fn receive_down(
         &self,
-        pose: &ProjectionMatrix,
+        pose: &Pose,
         [u, v]: [usize; 2],
         received: &mut [Received],
         metal: &mut MetalPaths,
     ) {
         received.fill(Received::default());
-        let source = pose.source_position();
+        let source = pose.matrix.source_position();
         let mut directions = [Vector3::zeros(); TILE_ROWS];
         let mut bodies = [[0.0; 4]; TILE_ROWS];
         let rows = received.len();
         for [du, dv] in self.ray_positions([0.0, 0.0]) {
             for (row, direction) in directions[..rows].iter_mut().enumerate() {
-                *direction = pose.ray(u as f64 + du, (v + row) as f64 + dv);
+                *direction = pose.matrix.ray(u as f64 + du, (v + row) as f64 + dv);
             }
             if has_patient(self.protocol.kind) {
                 self.body.bundle(&source, &directions[..rows], &mut bodies[..rows]);
             }
             for ((received, direction), body) in received.iter_mut().zip(&directions).zip(&bodies) {
-                let paths = self.with_devices(*body, &source, direction, metal);
+                let body = self.with_organs(*body, pose, &source, direction);
+                let paths = self.with_devices(body, &source, direction, metal);
                 let ray = self.beam.receive(&paths, &metal.areal);
                 received.transmission += ray.transmission;
                 received.quantum_kev += ray.quantum_kev;
@@ -351,10 +381,28 @@ impl SimulatedCarm {
     }
 
     /// Areal densities along the ray of one (fractional) pixel; those of devices go to `metal`.
-    pub(crate) fn paths(&self, pose: &ProjectionMatrix, u: f64, v: f64, metal: &mut MetalPaths) -> Paths {
-        let source = pose.source_position();
-        let direction = pose.ray(u, v);
-        self.with_devices(self.body.line_integrals(&source, &direction), &source, &direction, metal)
+    pub(crate) fn paths(&self, pose: &Pose, u: f64, v: f64, metal: &mut MetalPaths) -> Paths {
+        let source = pose.matrix.source_position();
+        let direction = pose.matrix.ray(u, v);
+        let body = self.body.line_integrals(&source, &direction);
+        let body = self.with_organs(body, pose, &source, &direction);
+        metal.vessels_mm = body[3];
+        self.with_devices(body, &source, &direction, metal)
+    }
+
+    /// The body's line integrals (mm g/cm³) with those of its organs, and last the length within vessels, mm.
+    fn with_organs(
+        &self,
+        mut body: [f32; 4],
+        pose: &Pose,
+        source: &Point3<f64>,
+        direction: &Vector3<f64>,
+    ) -> [f32; 4] {
+        if let Some((organs, moment)) = self.organs.as_ref().zip(pose.organs.as_ref()) {
+            let added = organs.line_integrals(moment, source, direction);
+            body.iter_mut().zip(added).for_each(|(sum, value)| *sum += value);
+        }
+        body
     }
 
     /// The body's line integrals (mm g/cm³) with the devices' in their place.
@@ -424,7 +472,7 @@ impl SimulatedCarm {
             pedal: match self.protocol.kind {
                 RunKind::DarkField => Pedal::Released,
                 RunKind::Fluoroscopy => Pedal::Fluoroscopy,
-                RunKind::Spin | RunKind::FlatField => Pedal::Acquisition,
+                RunKind::Spin | RunKind::Angiography | RunKind::FlatField => Pedal::Acquisition,
             },
             gantry: GantryPose {
                 primary_angle_rad: self.schedule.measured_angle_rad(view),
@@ -483,11 +531,13 @@ impl FrameSource for SimulatedCarm {
 pub(crate) struct MetalPaths {
     /// Material and areal density, g/cm².
     pub areal: Vec<(Material, f64)>,
+    /// Length within vessels, mm.
+    pub vessels_mm: f32,
     stretches: Vec<(f64, f64)>,
 }
 
 pub(crate) fn has_patient(kind: RunKind) -> bool {
-    matches!(kind, RunKind::Spin | RunKind::Fluoroscopy)
+    matches!(kind, RunKind::Spin | RunKind::Fluoroscopy | RunKind::Angiography)
 }
 
 fn check(options: &Options) -> Result<(), SimulationError> {
@@ -522,19 +572,21 @@ fn focal_blur(protocol: &Protocol, detector: &DetectorGrid, rays_per_side: usize
     })
 }
 
-/// Scintillator and glare.
-fn light_blur(detector: &DetectorGrid) -> Blur {
+/// Scintillator, glare or both.
+fn light_blur(detector: &DetectorGrid, effects: Effects) -> Blur {
     let pitch = [detector.pixel_pitch_u_mm, detector.pixel_pitch_v_mm];
     let margin = (40.0 / detector.pixel_pitch_u_mm) as usize;
-    Blur::new([detector.nu, detector.nv], pitch, margin, Border::Edge, light_mtf)
+    Blur::new([detector.nu, detector.nv], pitch, margin, Border::Edge, move |fu, fv| {
+        light_mtf(effects, fu, fv)
+    })
 }
 
 /// The MTF asked for: the scintillator's times the glare's.
-pub(crate) fn light_mtf(fu: f64, fv: f64) -> f64 {
+pub(crate) fn light_mtf(effects: Effects, fu: f64, fv: f64) -> f64 {
     let f = fu.hypot(fv);
     let scintillator = 1.0 / (1.0 + (f / SCINTILLATOR_HALF_MTF_PER_MM).powi(2));
-    let glare = (-2.0 * PI * GLARE_RANGE_MM * f).exp();
-    scintillator * (1.0 - GLARE_SHARE + GLARE_SHARE * glare)
+    let glare = 1.0 - GLARE_SHARE + GLARE_SHARE * (-2.0 * PI * GLARE_RANGE_MM * f).exp();
+    (if effects.blur { scintillator } else { 1.0 }) * (if effects.glare { glare } else { 1.0 })
 }
 
 impl SimulatedCarm {

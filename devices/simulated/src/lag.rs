@@ -71,25 +71,16 @@ pub(crate) fn mean_gain(from: usize, to: usize) -> f64 {
 /// How well a technician's step exposures tell the lag: error of each strength and of the growth.
 const MEASURED_WITHIN: f64 = 0.02;
 
-/// The remark by which a run tells its panel's lag, as measured on this machine and not as it is: `acquisition`'s
-/// `PanelModel` reads it.
-pub(crate) fn measured_remark(
-    machine_seed: u64,
-    air_counts: f64,
-    frame_rate_hz: f64,
-    flat_gain: f64,
-) -> String {
+/// What a run tells of its panel's lag.
+pub(crate) fn measured(machine_seed: u64, air_counts: f64, frame_rate_hz: f64, flat_gain: f64) -> String {
     let mut stream = Stream::new(machine_seed, 0, 0, Purpose::LagModel);
-    let mut measured = |truth: f64| truth * (1.0 + MEASURED_WITHIN * (2.0 * stream.uniform() - 1.0));
-    let terms: Vec<String> = RATES
-        .iter()
-        .zip(STRENGTHS)
-        .map(|(rate, strength)| format!("{rate}:{}", measured(strength)))
-        .collect();
-    let growth = measured(f64::from(LOW_EXPOSURE_GROWTH));
-    let knee = measured(f64::from(KNEE_SHARE) * air_counts);
+    let mut off = |truth: f64| truth * (1.0 + MEASURED_WITHIN * (2.0 * stream.uniform() - 1.0));
+    let terms: Vec<String> =
+        RATES.iter().zip(STRENGTHS).map(|(rate, strength)| format!("{rate}:{}", off(strength))).collect();
+    let growth = off(f64::from(LOW_EXPOSURE_GROWTH));
+    let knee = off(f64::from(KNEE_SHARE) * air_counts);
     format!(
-        "panel-model lag={} lag-growth={growth} lag-knee-counts={knee} lag-frame-rate-hz={frame_rate_hz} lag-flat-gain={flat_gain}",
+        "lag={} lag-growth={growth} lag-knee-counts={knee} lag-frame-rate-hz={frame_rate_hz} lag-flat-gain={flat_gain}",
         terms.join(",")
     )
 }

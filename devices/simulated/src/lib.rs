@@ -26,6 +26,7 @@
 //! assert!(counts[240 * 616 + 308] < counts[240 * 616], "the cylinder's middle is darker than the air beside it");
 //! ```
 
+mod abdomen;
 mod beam;
 mod blur;
 mod bone;
@@ -47,6 +48,7 @@ mod shapes;
 #[cfg(test)]
 mod tests;
 mod truth;
+mod vessels;
 mod views;
 
 pub use device::SimulatedCarm;
@@ -59,3 +61,4 @@ pub use patient::{Patient, label};
 pub use protocol::{BeamPlan, DetectorPlan, GantryPlan, Protocol, RunKind, VolumePlan};
 pub use shapes::{Attenuation, Form, Shape};
 pub use truth::FrameTruth;
+pub use vessels::{BolusPlan, Breathing, Organs, Vessel};

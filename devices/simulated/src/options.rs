@@ -11,8 +11,10 @@ pub struct Effects {
     pub scatter: bool,
     /// Lag of the detector.
     pub lag: bool,
-    /// Focal spot, scintillator and glare.
+    /// Focal spot and scintillator.
     pub blur: bool,
+    /// Light that spreads far in the scintillator.
+    pub glare: bool,
     /// Gain, offset, electronic noise, defects, heel effect.
     pub detector_faults: bool,
     /// The part of the gantry's wobble that calibration knows.
@@ -34,6 +36,7 @@ impl Effects {
         scatter: true,
         lag: true,
         blur: true,
+        glare: true,
         detector_faults: true,
         wobble: true,
         calibration_drift: true,
@@ -47,6 +50,7 @@ impl Effects {
         scatter: false,
         lag: false,
         blur: false,
+        glare: false,
         detector_faults: false,
         wobble: false,
         calibration_drift: false,
@@ -62,6 +66,7 @@ impl Effects {
             (self.scatter, "scatter"),
             (self.lag, "lag"),
             (self.blur, "focal-spot and scintillator blur"),
+            (self.glare, "glare"),
             (self.detector_faults, "detector faults"),
             (self.wobble, "gantry wobble"),
             (self.calibration_drift, "drift since calibration"),

@@ -20,6 +20,7 @@ use crate::error::SimulationError;
 use crate::materials::{Material, water_bone_equivalent};
 use crate::project::{Lanes, VoxelBody};
 use crate::shapes::{Attenuation, Form, Shape, ShapeBody};
+use crate::vessels::{OrganBody, Organs};
 use carm::{PatientSetup, Quantity, Space, Volume};
 use nalgebra::{Isometry3, Matrix3, Point3, Vector3};
 use ndarray::Array3;
@@ -48,6 +49,7 @@ pub mod label {
 pub struct Patient {
     setup: PatientSetup,
     body: Body,
+    organs: Organs,
 }
 
 #[derive(Clone, Debug)]
@@ -97,7 +99,7 @@ impl Patient {
 
     /// Shapes in LPS; the isocenter is the origin.
     pub fn from_shapes(shapes: Vec<Shape>) -> Self {
-        Self { setup: PatientSetup::default(), body: Body::Shapes(shapes) }
+        Self { setup: PatientSetup::default(), body: Body::Shapes(shapes), organs: Organs::default() }
     }
 
     /// A cylinder of water along the rotation axis, centred on the isocenter.
@@ -126,6 +128,18 @@ impl Patient {
         self
     }
 
+    /// Puts organs that breathe and vessels that fill into the body.
+    pub fn with_organs(mut self, organs: Organs) -> Self {
+        self.organs = organs;
+        self
+    }
+
+    /// Organs and vessels worked out; none where there are none.
+    pub(crate) fn organ_body(&self, effective_energy_kev: f64) -> Result<Option<OrganBody>, SimulationError> {
+        let are_none = self.organs.shapes.is_empty() && self.organs.vessels.is_empty();
+        (!are_none).then(|| OrganBody::new(&self.organs, effective_energy_kev)).transpose()
+    }
+
     /// How the patient lies.
     pub fn setup(&self) -> &PatientSetup {
         &self.setup
@@ -141,7 +155,7 @@ impl Patient {
     fn from_checked(volume: &Volume, iodine_share: &Array3<f32>) -> Self {
         let body = voxel_body(volume, iodine_share);
         let setup = PatientSetup { isocenter_lps: volume.grid.centre(), ..PatientSetup::default() };
-        Self { setup, body: Body::Voxels(body) }
+        Self { setup, body: Body::Voxels(body), organs: Organs::default() }
     }
 }
 

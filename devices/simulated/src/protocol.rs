@@ -4,6 +4,7 @@
 //! as on the console; code works in radians.
 
 use crate::error::{SimulationError, require};
+use crate::vessels::BolusPlan;
 use carm::{DetectorGrid, GeometryError};
 use serde::Deserialize;
 
@@ -15,6 +16,8 @@ pub enum RunKind {
     Spin,
     /// Frames at one gantry position.
     Fluoroscopy,
+    /// Frames at one gantry position, at the dose of a run that is kept.
+    Angiography,
     /// X-rays without a patient, for the gain map.
     FlatField,
     /// No X-rays, for the offset map.
@@ -121,6 +124,8 @@ pub struct Protocol {
     pub detector: DetectorPlan,
     /// The beam.
     pub beam: BeamPlan,
+    /// The injection; absent where there is none.
+    pub bolus: Option<BolusPlan>,
     /// The volume wanted; absent where none is.
     pub volume: Option<VolumePlan>,
 }
@@ -131,7 +136,7 @@ macro_rules! built_in {
     };
 }
 
-const BUILT_IN: [(&str, &str); 9] = built_in![
+const BUILT_IN: [(&str, &str); 10] = built_in![
     "spine-spin",
     "spine-spin-large",
     "evar-spin",
@@ -139,6 +144,7 @@ const BUILT_IN: [(&str, &str); 9] = built_in![
     "offset-360",
     "fluoro-ap",
     "fluoro-lateral",
+    "dsa-abdomen",
     "flat-field",
     "dark-field",
 ];
@@ -213,6 +219,7 @@ impl Protocol {
         for share in [beam.grid_primary_transmission, beam.grid_scatter_transmission] {
             require("grid transmission", "0 to 1", (0.0..=1.0).contains(&share), share)?;
         }
+        self.bolus.as_ref().map_or(Ok(()), BolusPlan::check)?;
         self.volume.as_ref().map_or(Ok(()), |volume| positive("voxel size in mm", volume.voxel_mm))
     }
 }

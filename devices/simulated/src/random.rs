@@ -26,6 +26,7 @@ pub(crate) enum Purpose {
     Drop,
     Tremor,
     LagModel,
+    GlareModel,
 }
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];

@@ -277,7 +277,7 @@ fn mtf_from_a_tilted_edge_is_the_one_asked_for() {
         lps_from_shape: Isometry3::from_parts((turn * nalgebra::Vector3::new(-200.0, 0.0, 0.0)).into(), turn),
         attenuation: Attenuation::MuPerMm(300.0),
     };
-    let effects = Effects { blur: true, ..Effects::NONE };
+    let effects = Effects { blur: true, glare: true, ..Effects::NONE };
     let options = Options { effects, views: Some(1), rays_per_pixel_side: 4, ..Options::default() };
     let mut arm = SimulatedCarm::new(protocol, Patient::from_shapes(vec![plate]), options).unwrap();
     let (_, counts) = frames(&mut arm).remove(0);
@@ -286,7 +286,7 @@ fn mtf_from_a_tilted_edge_is_the_one_asked_for() {
     for f in [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5] {
         let spot =
             crate::blur::sinc(f * 0.6 * scale) * 0.98 + 0.02 * (-2.0 * (PI * 3.0 * scale * f).powi(2)).exp();
-        let asked = light_mtf(f, 0.0) * spot * crate::blur::sinc(f * 0.3);
+        let asked = light_mtf(effects, f, 0.0) * spot * crate::blur::sinc(f * 0.3);
         let measured = found(f);
         println!("MTF at {f} lp/mm: asked {asked:.4}, measured {measured:.4}");
         assert!((measured - asked).abs() < TOLERANCE * asked.max(0.3), "{f}: {measured} {asked}");

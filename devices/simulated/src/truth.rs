@@ -1,12 +1,12 @@
 //! What nobody knows of a real patient: the attenuation itself, and each view without noise.
 
-use crate::device::{MetalPaths, SimulatedCarm};
+use crate::device::{MetalPaths, Pose, SimulatedCarm};
 use crate::error::SimulationError;
 use crate::inserts::Insert;
 use crate::patient::ResolvedBody;
 use crate::project::VoxelBody;
 use crate::shapes::ShapeBody;
-use carm::{ProjectionMatrix, Quantity, Volume, VolumeGrid};
+use carm::{PixelDefect, ProjectionMatrix, Quantity, Volume, VolumeGrid};
 use nalgebra::{Isometry3, Point3, Vector3};
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
@@ -25,6 +25,8 @@ pub struct FrameTruth {
     pub bone_g_cm2: Array2<f32>,
     /// Areal density of iodine, g/cm².
     pub iodine_g_cm2: Array2<f32>,
+    /// Length of each ray within vessels, whatever they hold, mm.
+    pub vessels_mm: Array2<f32>,
     /// Areal density of all devices together, g/cm².
     pub metal_g_cm2: Array2<f32>,
     /// Primary signal relative to the bare beam.
@@ -52,10 +54,18 @@ impl SimulatedCarm {
             ResolvedBody::Voxels(body) => voxel_truth(body, grid, mu),
             ResolvedBody::Shapes(body) => shape_truth(body, grid, mu),
         };
+        if let Some(organs) = &self.organs {
+            values += &shape_truth(&organs.shapes, grid, mu);
+        }
         for insert in &self.options.inserts {
             self.put_insert(insert, grid, mu, &mut values);
         }
         Volume::new(*grid, values, Quantity::MuPerMm)
+    }
+
+    /// Pixels that went bad after calibration.
+    pub fn late_defects(&self) -> Vec<PixelDefect> {
+        self.panel.late_defects()
     }
 
     /// Devices in the patient, with their poses at the reference phase.
@@ -74,8 +84,8 @@ impl SimulatedCarm {
         }
         let time_s = self.schedule.mid_exposure_s(view);
         let true_matrix = self.schedule.true_matrix(time_s)?;
-        let pose = true_matrix.for_space(&self.schedule.world_from_lps(time_s));
-        let [water, bone, iodine, metal, line] = self.path_images(&pose);
+        let pose = self.pose(time_s)?;
+        let [water, bone, iodine, vessels, metal, line] = self.path_images(&pose);
         let expected = self.expected(view)?;
         let scatter = self.expected_scatter(&expected);
         let mut received = expected.transmission.clone();
@@ -88,6 +98,7 @@ impl SimulatedCarm {
             water_g_cm2: water,
             bone_g_cm2: bone,
             iodine_g_cm2: iodine,
+            vessels_mm: vessels,
             metal_g_cm2: metal,
             transmission: expected.transmission,
             scatter,
@@ -98,10 +109,10 @@ impl SimulatedCarm {
         })
     }
 
-    /// Water, bone, iodine, devices (g/cm²) and the line integral at the effective energy.
-    fn path_images(&self, pose: &ProjectionMatrix) -> [Array2<f32>; 5] {
+    /// Water, bone, iodine (g/cm²), vessels (mm), devices (g/cm²) and the line integral at the effective energy.
+    fn path_images(&self, pose: &Pose) -> [Array2<f32>; 6] {
         let (nu, nv) = (self.detector.nu, self.detector.nv);
-        let rows: Vec<Vec<[f32; 5]>> = (0..nv)
+        let rows: Vec<Vec<[f32; 6]>> = (0..nv)
             .into_par_iter()
             .map(|v| {
                 let mut metal = MetalPaths::default();
@@ -111,14 +122,15 @@ impl SimulatedCarm {
         std::array::from_fn(|part| Array2::from_shape_fn((nv, nu), |(v, u)| rows[v][u][part]))
     }
 
-    fn mean_paths(&self, pose: &ProjectionMatrix, pixel: [f64; 2], metal: &mut MetalPaths) -> [f32; 5] {
-        let mut sum = [0.0; 5];
+    fn mean_paths(&self, pose: &Pose, pixel: [f64; 2], metal: &mut MetalPaths) -> [f32; 6] {
+        let mut sum = [0.0; 6];
         let mut rays = 0.0;
         for [u, v] in self.ray_positions(pixel) {
             let paths = self.paths(pose, u, v, metal);
             let devices: f64 = metal.areal.iter().map(|(_, g_cm2)| g_cm2).sum();
             let line = self.beam.line_integral(&paths, &metal.areal);
-            let parts = [paths.water, paths.bone, paths.iodine, devices as f32, line as f32];
+            let parts =
+                [paths.water, paths.bone, paths.iodine, metal.vessels_mm, devices as f32, line as f32];
             for (sum, part) in sum.iter_mut().zip(parts) {
                 *sum += part;
             }

@@ -308,7 +308,7 @@ impl<'a> Surface<'a> {
     /// Whether the new vertex and the middles of the new triangles lie within the allowed distance of the original.
     fn stays_near(&self, place: [f32; 3], scratch: &Scratch) -> bool {
         let error_mm = self.limits.error_squared.sqrt();
-        let is_near = |point: &Vector3<f64>| self.limits.original.nearest_within(point, error_mm).is_some();
+        let is_near = |point: &Vector3<f64>| self.limits.original.is_within(point, error_mm);
         is_near(&vector(place)) && scratch.corners.iter().all(|t| is_near(&((t[0] + t[1] + t[2]) / 3.0)))
     }
 

@@ -10,9 +10,9 @@ use std::f64::consts::{PI, TAU};
 /// Attenuation of water, 1/mm.
 pub const MU_WATER_PER_MM: f64 = 0.02;
 /// Views of a scan.
-const VIEWS: usize = 90;
-/// Quanta per pixel in air.
-const PHOTONS: f64 = 20_000.0;
+const VIEWS: usize = 120;
+/// Quanta per pixel of 4 mm in air, fewest and most: 2,000 to 20,000 per pixel of 0.4 mm, as a spin has them.
+const PHOTONS: [f64; 2] = [200_000.0, 2_000_000.0];
 
 /// What is wrong with a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,10 @@ pub struct Scan {
 /// Images one body with one fault; the same seed gives the same body.
 pub fn scan(seed: u64, is_truncated: bool, fault: Fault) -> Scan {
     let mut random = Random(seed * 77 + 5 + u64::from(is_truncated));
-    let body = Body::drawn(&mut random, if is_truncated { 1.7 } else { 1.0 });
+    let size = if is_truncated { 1.35 + 0.55 * random.uniform() } else { 0.6 + 0.45 * random.uniform() };
+    let body = Body::drawn(&mut random, size);
     let believed = geometry(203.0 + 12.0 * random.uniform());
+    let photons = PHOTONS[0] * (PHOTONS[1] / PHOTONS[0]).powf(random.uniform());
     let mut random = Random(seed * 1009 + fault as u64);
     let moved = |shifts: &[Vector3<f64>], turns: &[Vector3<f64>]| {
         let views = believed.views().iter().zip(shifts.iter().zip(turns));
@@ -86,8 +88,8 @@ pub fn scan(seed: u64, is_truncated: bool, fault: Fault) -> Scan {
         _ => {}
     }
     let line_integrals = views.mapv(|p| {
-        let quanta = PHOTONS * (-f64::from(p)).exp();
-        (PHOTONS / (quanta + quanta.sqrt() * random.normal()).max(1.5)).ln() as f32
+        let quanta = photons * (-f64::from(p)).exp();
+        (photons / (quanta + quanta.sqrt() * random.normal()).max(1.5)).ln() as f32
     });
     Scan { geometry: believed, line_integrals }
 }
@@ -117,7 +119,7 @@ struct Ellipsoid {
 }
 
 impl Body {
-    /// A trunk of water with a spine, forty organs, airways and bones.
+    /// A trunk or a head of water with a spine or a skull, and 20 to 70 organs, airways and bones of all sizes.
     fn drawn(random: &mut Random, size: f64) -> Self {
         let mut parts = Vec::new();
         let mut add = |centre: Vector3<f64>, half_axes: Vector3<f64>, mu_per_mm: f64, turn_rad: f64| {
@@ -126,21 +128,36 @@ impl Body {
             parts.push(Ellipsoid { centre, unit_from_mm, mu_per_mm });
         };
         let width = (95.0 + 15.0 * random.uniform()) * size;
-        let depth = (65.0 + 15.0 * random.uniform()) * size;
-        let centre = Vector3::new(4.0 * random.normal(), 4.0 * random.normal(), 0.0);
-        add(centre, Vector3::new(width, depth, 260.0), MU_WATER_PER_MM, 0.1 * random.normal());
-        for part in 0..40 {
-            let (radius, angle) = (0.85 * random.uniform().sqrt(), TAU * random.uniform());
-            let mm = if part < 10 { 14.0 } else { 6.0 };
-            let half_axes = Vector3::from_fn(|_, _| mm * (0.5 + random.uniform()));
-            let mu_per_mm = [0.02, -0.01, 0.006, 0.012][part % 4];
-            let height = 150.0 * (random.uniform() - 0.5);
-            let place = Vector3::new(width * radius * angle.cos(), depth * radius * angle.sin(), height);
-            add(place, half_axes, mu_per_mm, TAU * random.uniform());
+        let depth = width * (0.65 + 0.35 * random.uniform());
+        let length = 100.0 + 200.0 * random.uniform();
+        let centre = Vector3::new(4.0 * random.normal(), 4.0 * random.normal(), 10.0 * random.normal());
+        let turn_rad = 0.1 * random.normal();
+        add(centre, Vector3::new(width, depth, length), MU_WATER_PER_MM, turn_rad);
+        let has_skull = random.uniform() < 0.3;
+        if has_skull {
+            let thickness = 4.0 + 4.0 * random.uniform();
+            let bone = 0.008 + 0.012 * random.uniform();
+            add(centre, Vector3::new(width, depth, length), bone, turn_rad);
+            let inner = Vector3::new(width - thickness, depth - thickness, length - thickness);
+            add(centre, inner, -bone, turn_rad);
         }
-        for vertebra in 0..7 {
-            let place = Vector3::new(0.0, depth * 0.45, -90.0 + 30.0 * f64::from(vertebra));
-            add(place, Vector3::new(18.0, 14.0, 11.0), 0.012, 0.0);
+        let organs = 20 + (50.0 * random.uniform()) as usize;
+        for part in 0..organs {
+            let (radius, angle) = (0.85 * random.uniform().sqrt(), TAU * random.uniform());
+            let mm = if part < organs / 4 { 14.0 } else { 6.0 };
+            let half_axes = Vector3::from_fn(|_, _| mm * (0.5 + random.uniform()));
+            let mu_per_mm = [0.02, -0.01, 0.006, 0.012][part % 4] * (0.5 + 0.7 * random.uniform());
+            let height = 170.0 * (random.uniform() - 0.5);
+            let place = Vector3::new(width * radius * angle.cos(), depth * radius * angle.sin(), height);
+            add(centre + place, half_axes, mu_per_mm, TAU * random.uniform());
+        }
+        if !has_skull {
+            let (pitch, start) = (26.0 + 8.0 * random.uniform(), 30.0 * random.uniform());
+            for vertebra in 0..8 {
+                let height = start - 120.0 + pitch * f64::from(vertebra);
+                let place = centre + Vector3::new(0.0, depth * 0.45, height);
+                add(place, Vector3::new(18.0, 14.0, 0.36 * pitch), 0.012, 0.0);
+            }
         }
         Self(parts)
     }

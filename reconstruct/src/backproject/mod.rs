@@ -188,9 +188,14 @@ impl ColumnLayout {
         [self.slow_count(), self.fast_count()]
     }
 
-    /// One column, padded as the accumulator's are.
-    pub(crate) fn empty_column<T: Clone + Default>(&self) -> Vec<T> {
-        vec![T::default(); self.stride]
+    /// Voxels from one column of the accumulator to the next.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// All columns, padded as the accumulator's are.
+    pub(crate) fn empty_columns<T: Clone + Default>(&self) -> Vec<T> {
+        vec![T::default(); self.len()]
     }
 
     /// Puts an accumulator into the order of a volume, `[z, y, x]`.

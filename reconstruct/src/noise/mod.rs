@@ -145,7 +145,7 @@ pub fn noise_standard_deviation(
 
 /// Floats from one column of the sum to the next.
 fn stride(layout: &ColumnLayout) -> usize {
-    layout.empty_column::<f32>().len()
+    layout.stride()
 }
 
 /// Arc element times focal length of every view, as [`crate::Fdk`] gives them to views that all come.

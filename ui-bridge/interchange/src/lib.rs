@@ -2,7 +2,7 @@
 //! OBJ, PLY).
 //!
 //! The ways in are [`read_volume`], [`read_projection_stack`], [`read_mesh`] and [`inspect_file`]; the ways out are
-//! [`write_volume`] with its [`WriteOptions`], and [`write_mesh`]. Every volume arrives in LPS millimetres with its
+//! [`write_volume`] with its [`WriteOptions`], [`write_labels`], and [`write_mesh`]. Every volume arrives in LPS millimetres with its
 //! orientation, left-handed voxel axes included; every failure is an [`InterchangeError`] that names the file, what was
 //! expected and what was found, and never a patient. Files appear whole or not at all.
 //!
@@ -37,6 +37,7 @@ mod error;
 mod fixture;
 mod format;
 mod inspect;
+mod labels;
 mod matrices;
 mod mesh;
 mod metaimage;
@@ -49,10 +50,14 @@ pub mod rtk_geometry;
 mod samples;
 mod stored;
 
-pub use dicom::{DicomClass, EncapsulatedStl, read_dicom, read_encapsulated_stl, write_encapsulated_stl};
+pub use dicom::{
+    DicomClass, EncapsulatedStl, Segment, SegmentProperty, read_dicom, read_encapsulated_stl,
+    write_encapsulated_stl, write_segmentation,
+};
 pub use error::{InterchangeError, SeriesSummary};
 pub use format::{VolumeFormat, WriteOptions, read_volume, write_volume};
 pub use inspect::{Inspection, inspect_file};
+pub use labels::{check_labels_format, write_labels};
 pub use matrices::{read_matrices, write_matrices};
 pub use mesh::{Colour, MeshFile, MeshFormat, MeshPart, read_mesh, write_mesh};
 pub use parts::VolumeWriter;

@@ -8,7 +8,8 @@
 use crate::affine::{checked_shape, grid_from_affine};
 use crate::atomic::write_file;
 use crate::error::InterchangeError;
-use crate::quantity::{self, RESEARCH_USE};
+use crate::labels::Labels;
+use crate::quantity::{self, Content, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, write_f32};
 use crate::stored::{Packing, StoredVolume};
 use carm::{Quantity, Volume, VolumeGrid};
@@ -252,7 +253,8 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
     let uid = volume.frame_of_reference_uid.as_deref();
-    let of_volume = |samples: &str, packed| header(&volume.grid, volume.quantity, uid, samples, packed);
+    let of_volume =
+        |samples: &str, packed| header(&volume.grid, Content::Values(volume.quantity), uid, samples, packed);
     let is_local = !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("mhd"));
     if is_local && !compress {
         let text = of_volume("LOCAL", None);
@@ -281,6 +283,15 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
     write_file(path, |writer| writer.write_all(of_volume(&name, packed_bytes).as_bytes()))
 }
 
+/// Writes bytes inside an `.mha`, not packed.
+pub(crate) fn write_labels(labels: &Labels<'_>, path: &Path) -> Result<(), InterchangeError> {
+    let text = header(labels.grid, Content::Labels(labels.meaning), None, "LOCAL", None);
+    write_file(path, |writer| {
+        writer.write_all(text.as_bytes())?;
+        writer.write_all(labels.bytes)
+    })
+}
+
 /// A zlib stream of the samples; MetaIO wants its length in the header before it.
 fn pack(values: &[f32]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
@@ -290,7 +301,7 @@ fn pack(values: &[f32]) -> Vec<u8> {
 
 pub(crate) fn header(
     grid: &VolumeGrid,
-    quantity: Quantity,
+    content: Content<'_>,
     frame_of_reference_uid: Option<&str>,
     samples: &str,
     packed_bytes: Option<usize>,
@@ -308,13 +319,17 @@ pub(crate) fn header(
     let _ = writeln!(text, "CenterOfRotation = 0 0 0");
     let _ = writeln!(text, "ElementSpacing = {}", list(&grid.spacing_mm));
     let _ = writeln!(text, "DimSize = {} {} {}", grid.shape[0], grid.shape[1], grid.shape[2]);
-    if let Some(quantity) = quantity::to_text(quantity) {
-        let _ = writeln!(text, "Quantity = {quantity}");
+    if let Some(meaning) = content.to_text() {
+        let _ = writeln!(text, "Quantity = {meaning}");
     }
     if let Some(uid) = frame_of_reference_uid {
         let _ = writeln!(text, "FrameOfReferenceUID = {uid}");
     }
-    let _ = writeln!(text, "ElementType = MET_FLOAT\nElementDataFile = {samples}");
+    let element = match content {
+        Content::Values(_) => "MET_FLOAT",
+        Content::Labels(_) => "MET_UCHAR",
+    };
+    let _ = writeln!(text, "ElementType = {element}\nElementDataFile = {samples}");
     text
 }
 

@@ -7,14 +7,15 @@
 use crate::affine::{checked_shape, flip_x_and_y, grid_from_affine};
 use crate::atomic::write_file;
 use crate::error::InterchangeError;
-use crate::quantity::{self, RESEARCH_USE};
+use crate::labels::Labels;
+use crate::quantity::{self, Content, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, fill, write_f32};
 use crate::stored::{Packing, StoredVolume};
-use carm::{Quantity, Volume, VolumeGrid};
+use carm::{Volume, VolumeGrid};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use nalgebra::{Matrix3, Matrix4, Quaternion, UnitQuaternion, Vector3, Vector4};
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 const HEADER_1_BYTES: usize = 348;
@@ -253,12 +254,26 @@ impl Bytes<'_> {
 
 /// Writes 32-bit floats with qform and sform, packed when the name ends in `.gz`.
 pub(crate) fn write(volume: &Volume, path: &Path) -> Result<(), InterchangeError> {
-    let header = header(&volume.grid, volume.quantity, path)?;
+    let header = header(&volume.grid, Content::Values(volume.quantity), path)?;
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
+    write_samples(path, &header, |writer| write_f32(writer, values))
+}
+
+/// Writes bytes, as [`write`].
+pub(crate) fn write_labels(labels: &Labels<'_>, path: &Path) -> Result<(), InterchangeError> {
+    let header = header(labels.grid, Content::Labels(labels.meaning), path)?;
+    write_samples(path, &header, |writer| writer.write_all(labels.bytes))
+}
+
+fn write_samples(
+    path: &Path,
+    header: &[u8],
+    samples: impl Fn(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), InterchangeError> {
     let all = |writer: &mut dyn Write| {
-        writer.write_all(&header)?;
-        write_f32(writer, values)
+        writer.write_all(header)?;
+        samples(writer)
     };
     write_file(path, |writer| {
         if !is_gzip(path) {
@@ -272,7 +287,7 @@ pub(crate) fn write(volume: &Volume, path: &Path) -> Result<(), InterchangeError
 
 pub(crate) fn header(
     grid: &VolumeGrid,
-    quantity: Quantity,
+    content: Content<'_>,
     path: &Path,
 ) -> Result<[u8; SAMPLES_OFFSET], InterchangeError> {
     let mut bytes = [0_u8; SAMPLES_OFFSET];
@@ -289,8 +304,12 @@ pub(crate) fn header(
         })?;
         put(40 + 2 * index, &size.to_le_bytes());
     }
-    put(70, &16_i16.to_le_bytes());
-    put(72, &32_i16.to_le_bytes());
+    let (code, bits) = match content {
+        Content::Values(_) => (16_i16, 32_i16),
+        Content::Labels(_) => (2, 8),
+    };
+    put(70, &code.to_le_bytes());
+    put(72, &bits.to_le_bytes());
     let ras_from_voxel = flip_x_and_y(&grid.space_from_voxel());
     let (quaternion, side) = quaternion(&ras_from_voxel, &grid.spacing_mm);
     let pixdim = [side, grid.spacing_mm[0], grid.spacing_mm[1], grid.spacing_mm[2]];
@@ -308,9 +327,11 @@ pub(crate) fn header(
         }
     }
     put(123, &[2]); // millimetres
-    let description = match quantity::to_text(quantity) {
-        Some(quantity) => format!("{RESEARCH_USE}; {quantity}"),
-        None => RESEARCH_USE.to_string(),
+    let description = match (content, content.to_text()) {
+        (Content::Values(_), Some(meaning)) => format!("{RESEARCH_USE}; {meaning}"),
+        // Both do not fit.
+        (Content::Labels(_), Some(meaning)) => meaning,
+        (_, None) => RESEARCH_USE.to_string(),
     };
     put(148, &description.as_bytes()[..description.len().min(79)]);
     // Code 1: scanner coordinates, both forms saying the same.

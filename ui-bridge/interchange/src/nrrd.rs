@@ -6,7 +6,8 @@
 use crate::affine::{checked_shape, grid_from_affine};
 use crate::atomic::write_file;
 use crate::error::InterchangeError;
-use crate::quantity::{self, RESEARCH_USE};
+use crate::labels::Labels;
+use crate::quantity::{self, Content, RESEARCH_USE};
 use crate::samples::{ByteOrder, SampleLayout, SampleType, write_f32};
 use crate::stored::{Packing, StoredVolume};
 use carm::{Quantity, Volume, VolumeGrid};
@@ -271,7 +272,8 @@ impl<'a> Header<'a> {
 
 /// Writes 32-bit floats in LPS, packed with gzip when asked for.
 pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), InterchangeError> {
-    let header = header(&volume.grid, volume.quantity, volume.frame_of_reference_uid.as_deref(), compress);
+    let content = Content::Values(volume.quantity);
+    let header = header(&volume.grid, content, volume.frame_of_reference_uid.as_deref(), compress);
     let values = volume.values.as_standard_layout();
     let values = values.as_slice().expect("standard layout is contiguous");
     write_file(path, |writer| {
@@ -285,9 +287,18 @@ pub(crate) fn write(volume: &Volume, path: &Path, compress: bool) -> Result<(), 
     })
 }
 
+/// Writes bytes, not packed.
+pub(crate) fn write_labels(labels: &Labels<'_>, path: &Path) -> Result<(), InterchangeError> {
+    let header = header(labels.grid, Content::Labels(labels.meaning), None, false);
+    write_file(path, |writer| {
+        writer.write_all(header.as_bytes())?;
+        writer.write_all(labels.bytes)
+    })
+}
+
 pub(crate) fn header(
     grid: &VolumeGrid,
-    quantity: Quantity,
+    content: Content<'_>,
     frame_of_reference_uid: Option<&str>,
     compress: bool,
 ) -> String {
@@ -297,14 +308,18 @@ pub(crate) fn header(
     let [nx, ny, nz] = grid.shape;
     let encoding = if compress { "gzip" } else { "raw" };
     let mut text = format!(
-        "NRRD0004\n# {RESEARCH_USE}\ntype: float\ndimension: 3\nspace: left-posterior-superior\n\
+        "NRRD0004\n# {RESEARCH_USE}\ntype: {}\ndimension: 3\nspace: left-posterior-superior\n\
          sizes: {nx} {ny} {nz}\nspace directions: {}\nkinds: domain domain domain\nendian: little\n\
          encoding: {encoding}\nspace origin: {}\n",
+        match content {
+            Content::Values(_) => "float",
+            Content::Labels(_) => "uint8",
+        },
         axes.join(" "),
         vector(grid.origin.coords)
     );
-    if let Some(quantity) = quantity::to_text(quantity) {
-        let _ = writeln!(text, "quantity:={quantity}");
+    if let Some(meaning) = content.to_text() {
+        let _ = writeln!(text, "quantity:={meaning}");
     }
     if let Some(uid) = frame_of_reference_uid {
         let _ = writeln!(text, "frame_of_reference_uid:={uid}");

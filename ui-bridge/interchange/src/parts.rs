@@ -3,6 +3,7 @@
 use crate::atomic::unfinished_file;
 use crate::error::InterchangeError;
 use crate::format::VolumeFormat;
+use crate::quantity::Content;
 use crate::samples::write_f32;
 use crate::{metaimage, nifti, nrrd};
 use carm::{Quantity, VolumeGrid};
@@ -42,10 +43,11 @@ impl VolumeWriter {
                 found: path.extension().unwrap_or_default().to_string_lossy().into_owned(),
             });
         }
+        let content = Content::Values(quantity);
         let header = match VolumeFormat::required(path)? {
-            VolumeFormat::Nifti => nifti::header(grid, quantity, path)?.to_vec(),
-            VolumeFormat::Nrrd => nrrd::header(grid, quantity, None, false).into_bytes(),
-            _ => metaimage::header(grid, quantity, None, "LOCAL", None).into_bytes(),
+            VolumeFormat::Nifti => nifti::header(grid, content, path)?.to_vec(),
+            VolumeFormat::Nrrd => nrrd::header(grid, content, None, false).into_bytes(),
+            _ => metaimage::header(grid, content, None, "LOCAL", None).into_bytes(),
         };
         let mut file = unfinished_file(path)?;
         let samples_offset = header.len() as u64;

@@ -5,6 +5,25 @@ use carm::Quantity;
 /// Stated in every file that can hold text.
 pub(crate) const RESEARCH_USE: &str = "Isocenter, research use only";
 
+/// What a file's samples are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Content<'a> {
+    /// 32-bit floats.
+    Values(Quantity),
+    /// Bytes, with what their numbers or bits mean in words.
+    Labels(&'a str),
+}
+
+impl Content<'_> {
+    /// The line that tells what the numbers mean.
+    pub(crate) fn to_text(self) -> Option<String> {
+        match self {
+            Self::Values(quantity) => to_text(quantity),
+            Self::Labels(meaning) => Some(meaning.into()),
+        }
+    }
+}
+
 /// `HU`, `HU mu_water_per_mm=0.0206`, `mu_per_mm`, or nothing for an unknown meaning.
 pub(crate) fn to_text(quantity: Quantity) -> Option<String> {
     match quantity {

@@ -1,5 +1,6 @@
 //! What can be asked for. Anything malformed here is bad usage: exit 2.
 
+use anatomy::Scribble;
 use carm::VolumeGrid;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -78,11 +79,12 @@ pub struct Demo {
 }
 
 /// What `--without` takes.
-const EFFECTS: [&str; 10] = [
+const EFFECTS: [&str; 11] = [
     "noise",
     "scatter",
     "lag",
     "blur",
+    "glare",
     "detector-faults",
     "wobble",
     "drift",
@@ -94,7 +96,8 @@ const EFFECTS: [&str; 10] = [
 /// Options of `simulate`.
 #[derive(Args)]
 pub struct Simulate {
-    /// CT in Hounsfield units, or `water-cylinder:MM`, or `ball:X,Y,Z,MM` (LPS centre and diameter, water).
+    /// CT in Hounsfield units, or `water-cylinder:MM`, or `ball:X,Y,Z,MM` (LPS centre and diameter, water), or `abdomen:MM`
+    /// (an abdomen with arteries whose organs breathe by so much; for `dsa-abdomen`).
     pub patient: String,
     /// A protocol by name, or a TOML file.
     #[arg(long)]
@@ -163,6 +166,10 @@ pub struct Replay {
     /// Reconstruct while playing and write the volume.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Also write what each voxel rests on, one byte each: the sum of 1 seen by every view, 2 seen by any, 4 depends on
+    /// continued rows, 8 seen over less than half a turn.
+    #[arg(long, requires = "out")]
+    pub mask: Option<PathBuf>,
     /// Options of the volume.
     #[command(flatten)]
     pub volume: VolumeOptions,
@@ -207,6 +214,10 @@ pub struct Reconstruct {
     /// The volume to write.
     #[arg(long)]
     pub out: PathBuf,
+    /// Also write what each voxel rests on, one byte each: the sum of 1 seen by every view, 2 seen by any, 4 depends on
+    /// continued rows, 8 seen over less than half a turn.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// Options of the volume.
     #[command(flatten)]
     pub volume: VolumeOptions,
@@ -219,6 +230,10 @@ pub struct Reconstruct {
     /// Options of the noise map.
     #[command(flatten)]
     pub noise: NoiseOptions,
+    /// Read a run once before, to learn what calibration does not know of its panel: pixels that went bad since, and what
+    /// each pixel's gain is off by, which makes rings.
+    #[arg(long)]
+    pub correct_rings: bool,
     /// Tell whether views and geometry agree, view by view; a warning stands in the volume where they do not.
     #[arg(long)]
     pub consistency: bool,
@@ -363,9 +378,14 @@ pub struct Segment {
     /// Where the confidence of each voxel goes, in percent.
     #[arg(long)]
     pub confidence: Option<PathBuf>,
-    /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
+    /// A point in a vessel, or on a piece of another target that is to be kept, LPS mm; may be given more than once.
+    /// Without any, the aorta is sought, and every piece is kept.
     #[arg(long, value_parser = triple, allow_hyphen_values = true)]
     pub seed: Vec<Triple>,
+    /// A stroke that corrects what was found: in: or out:, then its points x,y,z in LPS mm with semicolons between;
+    /// may be given more than once.
+    #[arg(long, value_parser = scribble)]
+    pub scribble: Vec<Scribble>,
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -415,6 +435,25 @@ pub struct Model {
     /// Thickness of the wall of a hollow model, mm, at the size of the print.
     #[arg(long, default_value_t = 2.0, value_parser = positive)]
     pub wall_mm: f64,
+    /// A tube to plug a hose onto at each opening of a hollow model: bore, outer diameter and length, mm.
+    #[arg(long, value_parser = connector, requires = "hollow")]
+    pub connector: Option<Triple>,
+    /// Keep what lies behind a plane: a point on it and the normal that leads out of what is kept, six numbers, LPS mm.
+    /// The opposite normal makes the other half.
+    #[arg(long, value_parser = place_and_direction, allow_hyphen_values = true)]
+    pub cut: Option<Sextuple>,
+    /// What holds both halves of a cut together: pegs in this one, and holes in the other.
+    #[arg(long, requires = "cut")]
+    pub joint: Option<JointChoice>,
+    /// Diameter of a joint's pegs, mm.
+    #[arg(long, default_value_t = 5.0, value_parser = positive)]
+    pub peg_mm: f64,
+    /// A hole through everything, for a screw: a point and a direction, six numbers, LPS mm; may be given more than once.
+    #[arg(long, value_parser = place_and_direction, allow_hyphen_values = true)]
+    pub hole: Vec<Sextuple>,
+    /// Diameter of such holes, mm.
+    #[arg(long, default_value_t = 3.2, value_parser = positive)]
+    pub hole_mm: f64,
     /// Size of the print, 1 for the patient's; the minimum wall stays.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     pub scale: f64,
@@ -430,6 +469,9 @@ pub struct Model {
     /// The printer that advice is for: filament, resin, large, or a TOML file.
     #[arg(long, default_value = "filament")]
     pub printer: String,
+    /// The PrusaSlicer that is asked for time and material, where it is there; "none" keeps to an estimate.
+    #[arg(long, default_value = "prusa-slicer")]
+    pub slicer: String,
     /// Say what to give up so that it is printed within this time, such as 60min.
     #[arg(long, value_parser = minutes)]
     pub within: Option<f64>,
@@ -442,6 +484,15 @@ pub struct Model {
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+/// Which half of a joint a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum JointChoice {
+    /// Pegs that stand out of the cut.
+    Pegs,
+    /// Holes for the pegs of the other half.
+    Holes,
 }
 
 /// What can be found.
@@ -457,6 +508,8 @@ pub enum TargetChoice {
     Calcification,
     /// Everything inside the skin.
     Skin,
+    /// Vertebrae, each with its name where the field shows it.
+    Vertebrae,
 }
 
 impl std::fmt::Display for TargetChoice {
@@ -529,6 +582,10 @@ pub struct Inspect {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Triple(pub [f64; 3]);
 
+/// A point and a direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sextuple(pub [f64; 6]);
+
 /// Three sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes(pub [usize; 3]);
@@ -585,6 +642,36 @@ fn positive(text: &str) -> Result<f64, String> {
 
 fn triple(text: &str) -> Result<Triple, String> {
     numbers::<3>(text).map(Triple)
+}
+
+fn place_and_direction(text: &str) -> Result<Sextuple, String> {
+    let numbers = numbers::<6>(text)?;
+    let length_squared: f64 = numbers[3..].iter().map(|part| part * part).sum();
+    if length_squared <= 0.0 || !length_squared.is_finite() {
+        return Err(format!("expected a direction with a length, found {text}"));
+    }
+    Ok(Sextuple(numbers))
+}
+
+fn connector(text: &str) -> Result<Triple, String> {
+    match numbers::<3>(text)? {
+        [bore, outer, length] if bore > 0.0 && outer > bore && length > 0.0 => {
+            Ok(Triple([bore, outer, length]))
+        }
+        _ => Err(format!("expected a bore, a greater outer diameter and a length in mm, found {text}")),
+    }
+}
+
+fn scribble(text: &str) -> Result<Scribble, String> {
+    let refuse = || format!("expected in: or out: and points x,y,z with semicolons between, found {text}");
+    let (is_inside, points) = match (text.strip_prefix("in:"), text.strip_prefix("out:")) {
+        (Some(points), _) => (true, points),
+        (None, Some(points)) => (false, points),
+        (None, None) => return Err(refuse()),
+    };
+    let points: Result<Vec<_>, String> =
+        points.split(';').map(|point| numbers::<3>(point).map(Point3::from)).collect();
+    points.map(|points| Scribble { is_inside, points }).map_err(|_| refuse())
 }
 
 fn direction(text: &str) -> Result<Direction, String> {

@@ -3,8 +3,8 @@
 use crate::cli::{Direction, Triple, VolumeOptions};
 use crate::console::peak_rss_mib;
 use anyhow::{Context, Result};
-use carm::{PatientSetup, Provenance, Quantity, Volume, VolumeGrid};
-use interchange::{VolumeFormat, WriteOptions, write_volume};
+use carm::{PatientSetup, Provenance, Quantity, Volume, VolumeGrid, mask};
+use interchange::{VolumeFormat, WriteOptions, write_labels, write_volume};
 use nalgebra::{Matrix3, Point3};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
@@ -64,6 +64,15 @@ pub fn write_of_run(volume: &Volume, path: &Path, patient: &PatientSetup) -> Res
 /// Refuses a name that tells no format that can be written, before any work is done.
 pub fn check_format(path: &Path) -> Result<()> {
     VolumeFormat::required(path)?;
+    Ok(())
+}
+
+/// Writes the bits that a volume knows of its voxels; nothing without a path.
+pub fn write_mask(volume: &Volume, path: Option<&Path>) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let bits = volume.mask.as_ref().context("--mask: expected a volume with a mask")?;
+    let meaning: Vec<String> = mask::NAMES.iter().map(|(bit, name)| format!("{bit} {name}")).collect();
+    write_labels(&volume.grid, bits, &format!("bits: {}", meaning.join(", ")), path)?;
     Ok(())
 }
 

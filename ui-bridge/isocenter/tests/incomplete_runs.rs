@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Copies the first frames of a run into one that says that it was aborted.
-fn aborted_after(run: &Path, frames: usize, out: &Path) {
+pub fn aborted_after(run: &Path, frames: usize, out: &Path) {
     let mut reader = RunReader::open(run).unwrap();
     let description = reader.description().clone();
     let mut writer = RunWriter::create(out, &description, WriterOptions::default()).unwrap();

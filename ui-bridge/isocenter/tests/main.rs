@@ -5,6 +5,7 @@ mod incomplete_runs;
 mod interruption;
 mod iterative;
 mod left_and_right;
+mod masks;
 mod models;
 mod one_hash;
 mod program;

@@ -153,6 +153,78 @@ fn model_of_a_hollow_bar_is_a_pipe_open_at_both_ends() {
 }
 
 #[test]
+fn model_cut_in_two_has_pegs_in_one_half_and_their_holes_in_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let volume = bar_with_spur(folder.path());
+    let half = |normal: &str, joint: &str| {
+        let model = folder.path().join(format!("{joint}.stl"));
+        let plane = format!("0,0,-6,{normal}");
+        let told = done(&[
+            &"model",
+            &volume,
+            &"--target",
+            &"bone",
+            &"--out",
+            &model,
+            &"--cut",
+            &plane,
+            &"--joint",
+            &joint,
+            &"--peg-mm",
+            &"4",
+            &"--hole",
+            &"0,0,-14,1,0,0",
+        ]);
+        let places: Vec<f64> = told["changed"]["cut"]["places_mm"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|p| p.as_array().unwrap().clone())
+            .map(|x| x.as_f64().unwrap())
+            .collect();
+        (interchange::read_mesh(&model).unwrap().merged(), places)
+    };
+    let ((feet, places), (head, same)) = (half("0,0,1", "pegs"), half("0,0,-1", "holes"));
+    assert!(places == same && !places.is_empty(), "{places:?} {same:?}");
+    let [x, y] = [places[0] + 0.013, places[1] + 0.017];
+    // Above the plane the peg stands in its hole; below it there is only the half with the pegs.
+    assert!(is_within(&feet, [x, y, -3.5]) && !is_within(&head, [x, y, -3.5]));
+    assert!(is_within(&feet, [x, y, -8.5]) && !is_within(&head, [x, y, -8.5]));
+    assert!(
+        !is_within(&feet, [9.03, 0.02, 6.01]) && is_within(&head, [9.03, 0.02, 6.01]),
+        "the spur is above"
+    );
+    assert!(
+        !is_within(&feet, [0.02, 0.03, -14.01]) && is_within(&feet, [0.02, 4.03, -14.01]),
+        "a hole of 3.2 mm"
+    );
+}
+
+#[test]
+fn model_of_a_hollow_bar_takes_connectors_at_its_openings() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, model) = (bar_with_spur(folder.path()), folder.path().join("pipe.stl"));
+    let told = done(&[
+        &"model",
+        &volume,
+        &"--target",
+        &"bone",
+        &"--out",
+        &model,
+        &"--hollow",
+        &"--connector",
+        &"6,10,12",
+    ]);
+    assert_eq!(told["mesh_read_back"]["genus"], 1, "{told}");
+    let mesh = interchange::read_mesh(&model).unwrap().merged();
+    // The bar ends at 20 mm; beyond it there is a tube with a wall from 3 to 5 mm.
+    for z in [28.01, -28.01] {
+        assert!(!is_within(&mesh, [0.03, 0.02, z]) && is_within(&mesh, [4.03, 0.02, z]));
+        assert!(!is_within(&mesh, [6.03, 0.02, z]));
+    }
+}
+
+#[test]
 fn model_as_dicom_is_an_encapsulated_surface_that_is_sound() {
     let folder = tempfile::tempdir().unwrap();
     let (volume, model) = (bar_with_spur(folder.path()), folder.path().join("model.dcm"));
@@ -165,7 +237,8 @@ fn model_as_dicom_is_an_encapsulated_surface_that_is_sound() {
 fn model_that_cannot_be_made_as_asked_is_refused_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let (volume, model) = (bar_with_spur(folder.path()), folder.path().join("model.3mf"));
-    let asked: [(&[&str], &str); 5] = [
+    let asked: [(&[&str], &str); 6] = [
+        (&["--cut", "0,0,0,0,0,1", "--joint", "pegs", "--peg-mm", "15"], "peg"),
         (&["--min-wall-mm", "90"], "wall"),
         (&["--text", "naïve"], "letter"),
         (&["--hollow", "--wall-mm", "1"], "1.5 mm"),

@@ -49,6 +49,7 @@ mod error;
 mod hash;
 mod lag;
 mod live;
+mod panel;
 mod recorded;
 mod recorder;
 mod spin;

@@ -1,6 +1,7 @@
 //! A recorded run becomes a volume: the same steps as live, the same bits.
 
 use crate::error::SessionError;
+use crate::panel::LearnedPanel;
 use crate::timing::StageTimes;
 use crate::views::{RunSettings, ViewMaker, plan_partial, plan_run};
 use capture::RunReader;
@@ -50,7 +51,7 @@ pub fn reconstruct_run(
     let planning = Instant::now();
     let plan = Arc::new(plan_run(reader.description(), settings)?);
     let planning = planning.elapsed();
-    match feed(reader, plan, planning, settings.has_second_pass, progress) {
+    match feed(reader, plan, planning, settings, progress) {
         Err(SessionError::Reconstruct(ReconstructError::SweepCutShort { planned_deg, covered_deg })) => {
             let mut partial = reconstruct_partial(reader, settings, progress)?;
             partial.volume.provenance.warnings.push(format!(
@@ -77,18 +78,22 @@ fn reconstruct_partial(
         .collect::<Result<Vec<_>, _>>()?;
     let plan = Arc::new(plan_partial(reader.description(), matrices, settings)?);
     let planning = planning.elapsed();
-    feed(reader, plan, planning, settings.has_second_pass, progress)
+    feed(reader, plan, planning, settings, progress)
 }
 
 fn feed(
     reader: &mut RunReader,
     plan: Arc<FdkPlan>,
     planning: Duration,
-    has_second_pass: bool,
+    settings: &RunSettings,
     progress: &mut dyn Progress,
 ) -> Result<RunReconstruction, SessionError> {
     let mut maker = ViewMaker::new(reader.description())?;
     let mut stages = StageTimes::default();
+    let learned = settings.corrects_rings.then(|| LearnedPanel::of(reader)).transpose()?;
+    if let Some(learned) = &learned {
+        maker.learn(learned)?;
+    }
     let mut counts = vec![0; reader.description().detector.pixel_count()];
     let mut fdk = Fdk::new(Arc::clone(&plan));
     let mut working = planning;
@@ -118,7 +123,7 @@ fn feed(
     let start = Instant::now();
     let mu_water_per_mm = reader.description().beam.mu_water_per_mm;
     let (first, second_pass) = fdk.finish_first_pass(&mut stages)?;
-    let second_pass = has_second_pass.then_some(second_pass);
+    let second_pass = settings.has_second_pass.then_some(second_pass);
     let mut volume = finish(first, second_pass, mu_water_per_mm, &mut stages)?;
     working += start.elapsed();
     if unreadable > 0 {
@@ -126,6 +131,9 @@ fn feed(
             .provenance
             .warnings
             .push(format!("{unreadable} recorded frames are damaged and were left out"));
+    }
+    if let Some(learned) = &learned {
+        volume.provenance.warnings.extend(learned.warning());
     }
     volume.provenance.inputs.insert("run".into(), reader.content_hash());
     Ok(RunReconstruction { volume, views, reconstruct_time: working, stages })

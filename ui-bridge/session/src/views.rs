@@ -1,6 +1,7 @@
 //! A frame becomes a view: corrected counts, and the calibrated matrix of its measured angle.
 
 use crate::error::SessionError;
+use crate::panel::LearnedPanel;
 use acquisition::{CorrectedFrame, Corrector};
 use carm::{CalibratedTrajectory, FrameHeader, ProjectionMatrix, RunDescription, ScanGeometry, VolumeGrid};
 use nalgebra::Isometry3;
@@ -28,6 +29,8 @@ pub struct RunSettings {
     pub rows_averaged: Option<usize>,
     /// Make the volume's second version: lost views predicted, the cone-beam artefact taken away.
     pub has_second_pass: bool,
+    /// Learn from the recording, before it is reconstructed, what calibration does not know of the panel's pixels.
+    pub corrects_rings: bool,
     /// Accept arcs that leave rays unmeasured.
     pub limited_angle: bool,
 }
@@ -43,6 +46,7 @@ impl Default for RunSettings {
             block_views: FdkOptions::default().block_views,
             rows_averaged: None,
             has_second_pass: true,
+            corrects_rings: false,
             limited_angle: false,
         }
     }
@@ -69,9 +73,9 @@ impl ViewMaker {
         if description.planned_views.is_empty() {
             return Err(missing("planned views with calibrated matrices"));
         }
-        let counts_per_quantum = maps.variance_per_count as f32;
         let corrector =
             Corrector::for_run(description)?.ok_or_else(|| missing("detector calibration maps"))?;
+        let counts_per_quantum = (maps.variance_per_count * corrector.noise_gain().powi(2)) as f32;
         Ok(Self {
             corrected: CorrectedFrame::default(),
             corrector,
@@ -79,6 +83,15 @@ impl ViewMaker {
             world_from_lps: description.patient.world_from_lps(),
             counts_per_quantum,
         })
+    }
+
+    /// Corrects by what a recording told of its own panel.
+    ///
+    /// # Errors
+    /// Pixels that nothing can fill.
+    pub(crate) fn learn(&mut self, learned: &LearnedPanel) -> Result<(), SessionError> {
+        self.corrector.add_defects(&learned.defects)?;
+        Ok(self.corrector.apply_factors(&learned.factors)?)
     }
 
     /// The matrix of a frame, in LPS, by its measured angle.

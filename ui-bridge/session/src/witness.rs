@@ -5,7 +5,7 @@
 //! for. Two replays with the same hashes made the same images to the last bit.
 
 use crate::error::SessionError;
-use acquisition::{CorrectedFrame, Corrector, LiveChain, LiveStages};
+use acquisition::{CorrectedFrame, Corrector, LiveChain, LiveSettings, LiveStages};
 use capture::RunReader;
 use carm::{DeviceError, FrameHeader, FrameSource, RunDescription, SourceEvent};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +43,7 @@ impl Stages {
         let image = vec![0; description.detector.pixel_count()];
         Ok(Self {
             corrector: Corrector::for_run(description)?,
-            chain: LiveChain::new(description)?,
+            chain: LiveChain::new(description, LiveSettings::default())?,
             made: Made { corrected: CorrectedFrame::default(), image, window: [0; 2] },
         })
     }
@@ -56,7 +56,7 @@ impl Stages {
         if let Some(corrector) = &mut self.corrector {
             corrector.correct(header, counts, &mut self.made.corrected)?;
         }
-        let (window, _) = self.chain.show(header, counts, LiveStages::ALL, &mut self.made.image)?;
+        let window = self.chain.show(header, counts, LiveStages::USUAL, &mut self.made.image)?.window;
         self.made.window = [window.low, window.high];
         Ok(())
     }

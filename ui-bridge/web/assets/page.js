@@ -5,7 +5,9 @@ import { Screen } from "/screen.js";
 
 const HEADER_BYTES = 72;
 const SILENCE_MS = 1000; // without any message for so long the daemon counts as gone: its status comes every 200 ms
-const STAGES = ["correction", "noise reduction", "automatic window"];
+const STAGES = ["correction", "noise reduction", "automatic window", "enhancement", "subtraction", "peak opacification", "roadmap", "last-image hold"];
+const STAGE_BITS = { noise_reduction: 1, enhancement: 3, subtraction: 4, peak_opacification: 5, roadmap: 6 };
+const SUBTRACTING = 0b1110000;
 const at = (id) => document.getElementById(id);
 
 const view = {
@@ -43,7 +45,7 @@ function receive(data) {
     sequence: words.getBigUint64(16, true),
     arrivedMs: Number(words.getBigUint64(40, true)) / 1e6,
     window: [words.getUint16(48, true), words.getUint16(50, true)],
-    stages: words.getUint8(52),
+    stages: words.getUint8(52), maskFrames: words.getUint8(53), maskShiftPx: words.getUint16(54, true) / 256,
     counts: new Uint16Array(data, start, columns * rows),
   };
   view.lastImage = performance.now();
@@ -83,6 +85,20 @@ function state() {
   return ["live", "LIVE", ""];
 }
 
+// What made the image, as the image itself says; asked for and not yet there is a mask.
+function stagesOf(image) {
+  const ran = STAGES.filter((_, bit) => image.stages & (1 << bit)).join(", ") || "none: raw counts";
+  if (image.stages & SUBTRACTING) return `${ran}; mask of ${image.maskFrames}, shifted by up to ${image.maskShiftPx.toFixed(1)} px`;
+  return view.status && view.status.stages & SUBTRACTING ? `${ran}; mask: ${image.maskFrames} frames so far` : ran;
+}
+
+function tellStages(asked) {
+  for (const button of document.querySelectorAll("[data-stage]")) {
+    button.setAttribute("aria-pressed", Boolean(asked & (1 << STAGE_BITS[button.dataset.stage])));
+  }
+  at("remask").disabled = !(asked & SUBTRACTING);
+}
+
 let told = 0;
 function tell() {
   const [name, title, detail] = state();
@@ -101,7 +117,7 @@ function tell() {
   at("latency").textContent = view.latencyMs === undefined ? "–" : `${view.latencyMs.toFixed(1)} ms`;
   const recent = view.arrivals.filter((arrival) => arrival > told - 2000);
   at("rate").textContent = recent.length > 1 ? `${((recent.length - 1) * 1000 / (recent.at(-1) - recent[0])).toFixed(1)} /s` : "0 /s";
-  at("stages").textContent = image ? STAGES.filter((_, bit) => image.stages & (1 << bit)).join(", ") || "none: raw counts" : "–";
+  at("stages").textContent = image ? stagesOf(image) : "–";
   if (!status) return;
   const ms = (value) => value === null ? "–" : value.toFixed(1);
   at("daemon-latency").textContent = `${ms(status.latency_p50_ms)} / ${ms(status.latency_p99_ms)} ms`;
@@ -112,6 +128,7 @@ function tell() {
   }
   const shape = status.shape ? `${status.shape.nu} × ${status.shape.nv}, ${status.shape.frame_rate_hz} /s` : "";
   at("device").textContent = `${status.identity.filter(Boolean).join(" ")} ${shape} (${status.device})`;
+  tellStages(status.stages);
   tellRecording(status.recording);
   tellDose(status.dose);
   tellSpin(status);
@@ -245,6 +262,13 @@ for (const action of ["arm", "start", "abort"]) {
 for (const action of ["start", "stop"]) {
   at(`record-${action}`).onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/recording/${action}`);
 }
+for (const button of document.querySelectorAll("[data-stage]")) {
+  button.onclick = () => {
+    const isOn = button.getAttribute("aria-pressed") !== "true";
+    post(`/api/streams/${encodeURIComponent(view.stream)}/stages`, { [button.dataset.stage]: isOn });
+  };
+}
+at("remask").onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/remask`);
 at("signal-reset").onclick = () => post(`/api/streams/${encodeURIComponent(view.stream)}/dose/reset-signal`);
 at("stream").onchange = (event) => {
   [view.image, view.fresh, view.status, view.arrivals, view.lastImage] = [null, false, null, [], 0];

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use service::{LiveState, ServiceError, ServiceStatus};
+use std::collections::HashMap;
 
 /// A refused request, with its reason.
 pub(crate) struct Refused(StatusCode, String);
@@ -117,29 +117,30 @@ pub(crate) async fn dose(
     Ok(Json(json!(stream.status().dose)))
 }
 
-/// Stages to switch; those not named stay.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Stages {
-    correction: Option<bool>,
-    noise_reduction: Option<bool>,
-    automatic_window: Option<bool>,
-}
-
+/// Switches stages by their names; those not named stay.
 pub(crate) async fn stages(
     State(app): State<App>,
     Path(stream): Path<String>,
-    Json(asked): Json<Stages>,
+    Json(asked): Json<HashMap<String, bool>>,
 ) -> Result<Json<Value>, Refused> {
     let stream = app.service.stream(&stream)?;
     let now = LiveStages::from_bits(stream.status().stages);
-    let stages = LiveStages {
-        correction: asked.correction.unwrap_or(now.correction),
-        noise_reduction: asked.noise_reduction.unwrap_or(now.noise_reduction),
-        automatic_window: asked.automatic_window.unwrap_or(now.automatic_window),
-    };
+    let stages = asked.iter().try_fold(now, |stages, (name, is_on)| {
+        stages.with(name, *is_on).ok_or_else(|| {
+            let known = LiveStages::NAMES.join(", ");
+            Refused(StatusCode::UNPROCESSABLE_ENTITY, format!("stage: expected one of {known}, found {name}"))
+        })
+    })?;
     stream.set_stages(stages);
     Ok(Json(json!({ "stages": stages.bits() })))
+}
+
+pub(crate) async fn remask(
+    State(app): State<App>,
+    Path(stream): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    app.service.stream(&stream)?.remask();
+    Ok(Json(json!({ "remask": true })))
 }
 
 pub(crate) async fn reconstruct(

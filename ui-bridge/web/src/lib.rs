@@ -11,6 +11,7 @@
 //! | `POST /api/streams/NAME/spin/arm`, `start`, `abort` | a spin |
 //! | `POST /api/streams/NAME/recording/start`, `stop` | the recording |
 //! | `POST /api/streams/NAME/stages` | stages of the live image, JSON |
+//! | `POST /api/streams/NAME/remask` | the next frames become the mask that is subtracted |
 //! | `POST /api/runs/ID/reconstruct`, `/api/jobs/N/cancel` | jobs |
 //! | `/metrics` | Prometheus |
 //! | `/healthz`, `/readyz` | whether it lives; whether every stream shows images |

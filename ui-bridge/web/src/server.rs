@@ -95,6 +95,7 @@ fn routes(app: App) -> Router {
         .route("/api/streams/{stream}/recording/{action}", post(api::recording))
         .route("/api/streams/{stream}/dose/{action}", post(api::dose))
         .route("/api/streams/{stream}/stages", post(api::stages))
+        .route("/api/streams/{stream}/remask", post(api::remask))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(api::ready))

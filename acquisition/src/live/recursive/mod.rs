@@ -64,6 +64,16 @@ impl RecursiveFilter {
         self.has_memory = false;
     }
 
+    /// Whether it has seen a frame.
+    pub fn has_memory(&self) -> bool {
+        self.has_memory
+    }
+
+    /// The image so far, gain-corrected counts `[v, u]`.
+    pub fn memory(&self) -> &[f32] {
+        &self.memory
+    }
+
     /// Replaces a frame's intensities by the filtered ones.
     ///
     /// # Panics

@@ -25,6 +25,11 @@ impl ShiftField {
         }
     }
 
+    /// Length of the longest shift, pixels.
+    pub fn farthest_px(&self) -> f32 {
+        self.shifts_px.iter().map(|[u, v]| u.hypot(*v)).fold(0.0, f32::max)
+    }
+
     /// Block on the near side of a coordinate, the next one, and how far towards it.
     pub(super) fn between(&self, at: usize, axis: usize) -> (usize, usize, f32) {
         let last = self.blocks[axis] - 1;

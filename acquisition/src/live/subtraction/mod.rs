@@ -14,6 +14,7 @@ mod tests;
 
 pub use field::ShiftField;
 
+use super::logarithm::ln;
 use crate::correct::{Backend, CorrectedFrame};
 use crate::error::AcquisitionError;
 use register::Registration;
@@ -84,7 +85,7 @@ impl Subtraction {
             difference: image(),
             peak: image(),
             has_peak: false,
-            registration: Registration::new([nu, nv], moves),
+            registration: Registration::new([nu, nv], moves, backend),
         })
     }
 
@@ -136,7 +137,10 @@ impl Subtraction {
             Backend::Cpu => cpu::subtract(self.nu, &self.mask, &self.fill, field, &mut self.difference),
         }
         match mode {
-            SubtractionMode::Live => Ok(&self.difference),
+            SubtractionMode::Live => {
+                self.follow_peak();
+                Ok(&self.difference)
+            }
             SubtractionMode::PeakOpacification => {
                 self.follow_peak();
                 Ok(&self.peak)
@@ -175,7 +179,7 @@ impl Subtraction {
         }
         let air = if frame.air_intensity > 0.0 { frame.air_intensity.ln() } else { 0.0 };
         for (log, intensity) in self.fill.iter_mut().zip(&frame.intensity) {
-            *log = intensity.max(FLOOR_COUNTS).ln() - air;
+            *log = ln(intensity.max(FLOOR_COUNTS)) - air;
         }
         Ok(())
     }

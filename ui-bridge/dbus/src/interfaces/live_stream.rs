@@ -39,9 +39,28 @@ impl LiveStream {
         .map_err(|error| CallError::Failed(error.to_string()))
     }
 
-    /// Switches the stages of the live image.
+    /// Switches the first three stages of the live image; the others stay.
     fn set_stages(&self, correction: bool, noise_reduction: bool, automatic_window: bool) {
-        self.0.stream().set_stages(LiveStages { correction, noise_reduction, automatic_window });
+        let now = LiveStages::from_bits(self.0.status().stages);
+        self.0.stream().set_stages(LiveStages { correction, noise_reduction, automatic_window, ..now });
+    }
+
+    /// Switches stages by the names that `Stages` has; those not named stay.
+    fn switch_stages(&self, stages: HashMap<String, bool>) -> Result<(), CallError> {
+        let now = LiveStages::from_bits(self.0.status().stages);
+        let switched = stages.iter().try_fold(now, |all, (name, is_on)| {
+            all.with(name, *is_on).ok_or_else(|| {
+                let known = LiveStages::NAMES.join(", ");
+                CallError::Unknown(format!("stage: expected one of {known}, found {name}"))
+            })
+        })?;
+        self.0.stream().set_stages(switched);
+        Ok(())
+    }
+
+    /// Takes the next frames as a new mask for subtraction.
+    fn remask(&self) {
+        self.0.stream().remask();
     }
 
     /// `waiting`, `live`, `last-image` or `stalled`.
@@ -76,7 +95,8 @@ impl LiveStream {
         (status.latency_p50_ms.unwrap_or(-1.0), status.latency_p99_ms.unwrap_or(-1.0))
     }
 
-    /// Stages asked for: `correction`, `noise_reduction`, `automatic_window`.
+    /// Stages asked for: `correction`, `noise_reduction`, `automatic_window`, `enhancement`, `subtraction`,
+    /// `peak_opacification`, `roadmap`, `last_image_hold`.
     #[zbus(property)]
     fn stages(&self) -> HashMap<String, bool> {
         stages(self.0.status().stages)
@@ -88,11 +108,5 @@ pub(crate) fn ledger(ledger: &Ledger) -> HashMap<String, u64> {
 }
 
 pub(crate) fn stages(bits: u8) -> HashMap<String, bool> {
-    let LiveStages { correction, noise_reduction, automatic_window } = LiveStages::from_bits(bits);
-    let named = [
-        ("correction", correction),
-        ("noise_reduction", noise_reduction),
-        ("automatic_window", automatic_window),
-    ];
-    named.map(|(name, is_on)| (name.to_owned(), is_on)).into()
+    LiveStages::from_bits(bits).named().map(|(name, is_on)| (name.to_owned(), is_on)).into()
 }

@@ -61,6 +61,27 @@ fn busctl_reads_properties_and_lists_the_tree() {
 }
 
 #[test]
+fn gdbus_switches_stages_by_name_and_takes_a_new_mask() {
+    let rig = Rig::start();
+    let path = stream_path("flat-panel");
+    let call = |method: &str, arguments: &[&str]| {
+        let method = format!("org.isocenter.LiveStream1.{method}");
+        rig.gdbus("call", &[&["--object-path", &path, "--method", &method], arguments].concat())
+    };
+    let stages = || rig.busctl(&["get-property", BUS_NAME, &path, "org.isocenter.LiveStream1", "Stages"]);
+    assert!(stages().contains("\"subtraction\" false") && stages().contains("\"noise_reduction\" true"));
+    words(&call("SwitchStages", &["{'subtraction': true, 'noise_reduction': false}"]));
+    assert!(stages().contains("\"subtraction\" true"), "{}", stages());
+    assert!(stages().contains("\"noise_reduction\" false") && stages().contains("\"correction\" true"));
+    let refused = call("SwitchStages", &["{'colour': true}"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("org.isocenter.Error.Unknown") && told.contains("peak_opacification"), "{told}");
+    words(&call("Remask", &[]));
+    words(&call("SetStages", &["true", "true", "true"]));
+    assert!(stages().contains("\"subtraction\" true") && stages().contains("\"noise_reduction\" true"));
+}
+
+#[test]
 fn client_maps_the_live_ring_reads_images_and_learns_when_it_was_overrun() {
     let rig = Rig::start();
     let (ring, layout) = rig.runtime.block_on(async {
@@ -85,7 +106,10 @@ fn client_maps_the_live_ring_reads_images_and_learns_when_it_was_overrun() {
             Delivery::Frame(header) => {
                 assert_eq!(image, counts(header.sequence % 4));
                 let note = LiveNote::from_words(&reader.note());
-                assert!(note.window.low < note.window.high && note.finished_ns >= header.stamps.host.0);
+                assert!(
+                    note.shown.window.low < note.shown.window.high
+                        && note.finished_ns >= header.stamps.host.0
+                );
                 seen += 1;
             }
             _ => reader.wait(Duration::from_secs(2)),

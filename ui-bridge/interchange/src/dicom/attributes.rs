@@ -9,7 +9,7 @@ use crate::atomic::write_file;
 use crate::error::InterchangeError;
 use crate::format::WriteOptions;
 use crate::quantity::{self, RESEARCH_USE};
-use carm::{Quantity, Volume};
+use carm::{Quantity, Volume, VolumeGrid};
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
@@ -150,6 +150,15 @@ pub(crate) fn rescale_type(quantity: Quantity) -> &'static str {
 
 pub(crate) fn put_position(object: &mut InMemDicomObject, position: &Point3<f64>) {
     put_decimals(object, tags::IMAGE_POSITION_PATIENT, position.coords.as_slice());
+}
+
+/// The pixel measures of every frame of a grid.
+pub(crate) fn put_measures(groups: &mut InMemDicomObject, grid: &VolumeGrid) {
+    put_item(groups, tags::PIXEL_MEASURES_SEQUENCE, |item| {
+        put_decimals(item, tags::PIXEL_SPACING, &[grid.spacing_mm[1], grid.spacing_mm[0]]);
+        put_decimals(item, tags::SLICE_THICKNESS, &[grid.spacing_mm[2]]);
+        put_decimals(item, tags::SPACING_BETWEEN_SLICES, &[grid.spacing_mm[2]]);
+    });
 }
 
 /// Direction of increasing column, then of increasing row.

@@ -4,7 +4,7 @@
 //! [`object`] opens it with panics contained; [`image`] takes the place of every frame from the attributes;
 //! [`series`] picks one series; [`stack`] judges its geometry; [`pixels`] decodes; [`read`] fills the volume.
 //! On the way out: [`quantise`] chooses the rescale, [`attributes`] holds what both classes share, and
-//! [`ct_image`] and [`xray_3d`] are the two classes. [`encapsulated_stl`] holds surfaces.
+//! [`ct_image`] and [`xray_3d`] are the two classes. [`encapsulated_stl`] holds surfaces, [`segmentation`] labels.
 
 mod attributes;
 mod containment;
@@ -15,6 +15,7 @@ pub(crate) mod object;
 pub(crate) mod pixels;
 mod quantise;
 mod read;
+mod segmentation;
 mod series;
 mod stack;
 pub(crate) mod structure;
@@ -23,6 +24,7 @@ mod xray_3d;
 
 pub use encapsulated_stl::{EncapsulatedStl, read_encapsulated_stl, write_encapsulated_stl};
 pub use read::read_dicom;
+pub use segmentation::{Segment, SegmentProperty, write_segmentation};
 
 use crate::error::InterchangeError;
 use crate::format::WriteOptions;

@@ -1,8 +1,9 @@
 //! A volume as one X-Ray 3D Angiographic Image Storage object (PS3.3 A.54): a multi-frame file, one frame a slice.
 
 use super::attributes::{
-    SeriesIdentity, put_comment, put_common, put_decimals, put_item, put_items, put_orientation, put_pixels,
-    put_position, put_text, put_texts, put_u16, rescale_type, sizes, slice_order, write_object,
+    SeriesIdentity, put_comment, put_common, put_decimals, put_item, put_items, put_measures,
+    put_orientation, put_pixels, put_position, put_text, put_texts, put_u16, rescale_type, sizes,
+    slice_order, write_object,
 };
 use super::quantise::{Quantised, quantise};
 use super::uid;
@@ -100,11 +101,7 @@ fn put_dimensions(object: &mut InMemDicomObject, path: &Path) -> Result<(), Inte
 fn shared_groups(volume: &Volume, quantised: &Quantised) -> InMemDicomObject {
     let grid = &volume.grid;
     let mut groups = InMemDicomObject::new_empty();
-    put_item(&mut groups, tags::PIXEL_MEASURES_SEQUENCE, |item| {
-        put_decimals(item, tags::PIXEL_SPACING, &[grid.spacing_mm[1], grid.spacing_mm[0]]);
-        put_decimals(item, tags::SLICE_THICKNESS, &[grid.spacing_mm[2]]);
-        put_decimals(item, tags::SPACING_BETWEEN_SLICES, &[grid.spacing_mm[2]]);
-    });
+    put_measures(&mut groups, grid);
     put_item(&mut groups, tags::PLANE_ORIENTATION_SEQUENCE, |item| {
         put_orientation(item, grid.direction.column(0).into_owned(), grid.direction.column(1).into_owned());
     });

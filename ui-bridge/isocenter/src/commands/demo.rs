@@ -1,5 +1,7 @@
 //! `isocenter demo`: a real CT through the virtual C-arm, played as live, recorded, and reconstructed while the arm
-//! turns; then held against the truth.
+//! turns; then held against the truth, and made into models that can be printed.
+
+mod models;
 
 use super::replay::{lag_facts, spin_facts};
 use super::simulate::{read_ct, write_run};
@@ -15,6 +17,7 @@ use anyhow::{Context, Result};
 use capture::RunReader;
 use carm::{FrameSource, Volume};
 use interchange::read_volume;
+use models::DemoModel;
 use replay::{Pace, ReplayDevice};
 use serde_json::{Value, json};
 use session::{RunSettings, SpinOptions, SpinReport, reconstruct_run, run_spin, volume_hash};
@@ -27,6 +30,8 @@ const PATIENT: &str = "tests/data/lidc_idri_0001_thorax.nii.gz";
 const LABELS: &str = "tests/data/lidc_idri_0001_thorax_labels.nii.gz";
 /// Limit on the time from the last view to the finished volume, ms.
 const COMPLETE_WITHIN_MS: f64 = 300.0;
+/// Limit on the whole demo, s.
+const WHOLE_WITHIN_S: f64 = 300.0;
 /// Limits on the mean error of soft tissue and lung, and of bone, HU.
 const SOFT_WITHIN_HU: f64 = 20.0;
 const BONE_WITHIN_HU: f64 = 40.0;
@@ -41,16 +46,30 @@ pub fn run(options: &Demo, console: &Console) -> Result<Outcome> {
     let made = pool.install(|| demo.play(options, console))?;
     let hash_again = pool.install(|| reconstruct_again(&made.recording, console))?;
     let errors = pool.install(|| demo.errors(&made))?;
+    let volume = options.out.join("volume.nii.gz");
+    write(&made.volume, &volume)?;
+    let models = models::made(&volume, &options.out, options.threads, console);
+    cancel::check()?;
     let total_s = start.elapsed().as_secs_f64();
 
-    let checks = checks(&demo, &made, &hash_again, &errors);
+    let mut checks = checks(&demo, &made, &hash_again, &errors);
+    checks.extend(models.iter().map(DemoModel::check));
+    checks.push(Check::goal(
+        "Everything is there within five minutes",
+        total_s <= WHOLE_WITHIN_S,
+        format!("{total_s:.0} s; limit {WHOLE_WITHIN_S:.0} s"),
+    ));
     let is_success = !checks.iter().any(Check::is_failure);
-    let json = summary(&demo, &made, &errors, &checks, total_s, pool.current_num_threads());
-    let page = page(&demo, &made, &errors, &checks, &json)?;
+    let mut json = summary(&demo, &made, &errors, &checks, total_s, pool.current_num_threads());
+    json["models"] = models.iter().map(DemoModel::facts).collect();
+    let mut page = page(&demo, &made, &errors, &checks, &json)?;
+    for model in &models {
+        page.rows.extend(model.row());
+        page.figures.extend(model.figure()?);
+    }
     let html = options.out.join("report.html");
     put(&html, page.html().as_bytes())?;
     put(&options.out.join("report.json"), &serde_json::to_vec_pretty(&json)?)?;
-    write(&made.volume, &options.out.join("volume.nii.gz"))?;
     let text = format!("{}\n{}", page.table(), html.display());
     Ok(Outcome { json, text, is_success })
 }

@@ -7,6 +7,7 @@ mod painted;
 mod presets;
 mod render;
 mod shape;
+mod slicer;
 mod stages;
 mod write;
 
@@ -17,7 +18,7 @@ use crate::volumes::thread_pool;
 use advice::Printer;
 use anatomy::{Segmentation, Target};
 use anyhow::{Context, Result};
-use carm::Volume;
+use carm::{TriangleMesh, Volume};
 use indicatif::ProgressBar;
 use interchange::read_volume;
 use nalgebra::Point3;
@@ -81,6 +82,11 @@ pub fn run(options: &Model, console: &Console) -> Result<Outcome> {
     Ok(Outcome::success(told, text))
 }
 
+/// A picture of a surface from the front, in one colour.
+pub fn plain_picture(mesh: &TriangleMesh) -> Result<String> {
+    render::render(mesh, &vec![page::PLAIN; mesh.vertices_mm.len()], render::View::Front)
+}
+
 /// Who has looked at the model.
 fn review(options: &Model) -> String {
     match &options.accept_by {
@@ -106,8 +112,9 @@ impl Made {
         };
         let seeds = options.seed.iter().map(|seed| Point3::from(seed.0)).collect();
         let target: Target = options.target.into();
+        let search = anatomy::Options { seeds, ..anatomy::Options::default() };
         let found =
-            anatomy::segment(volume, target, &anatomy::Options { seeds }, &anatomy::Progress::new(&tell))?;
+            anatomy::segment(volume, target, &search, &anatomy::Progress::new(&tell))?;
         stages.ended("segment");
         let shape = shape::shape(options, volume, &found, watch, stages)?;
         let full = surface(&shape.field, watch)?;

@@ -10,14 +10,14 @@ use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
 use crate::volumes::{
-    Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_of_run,
+    Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_mask, write_of_run,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use capture::RunReader;
 use carm::{ScanGeometry, Volume, VolumeGrid};
 use in_parts::MadeInParts;
 use indicatif::ProgressBar;
-use interchange::{ProjectionStack, read_projection_stack};
+use interchange::{ProjectionStack, check_labels_format, read_projection_stack};
 use nalgebra::{Matrix3, Point3};
 use ndarray::Array3;
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
@@ -34,6 +34,7 @@ const DEFAULT_GRID: usize = 256;
 pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
     let is_run = options.input.extension().is_some_and(|extension| extension == "mcap");
     check_format(&options.out)?;
+    options.mask.as_deref().map_or(Ok(()), check_labels_format)?;
     noise::check(options)?;
     let pool = thread_pool(options.volume.threads)?;
     let threads = pool.current_num_threads();
@@ -44,6 +45,11 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
         }
         pool.install(|| from_run(options, console, threads))
     } else {
+        ensure!(
+            !options.correct_rings,
+            "{}: --correct-rings: expected a run of raw counts, found a projection stack",
+            options.input.display()
+        );
         let mut stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
         match &options.second_sweep {
             None => pool.install(|| {
@@ -58,6 +64,7 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
     }
     .map_err(|error| name_input(error, &options.input))?;
     report["out"] = json!(options.out);
+    report["mask"] = json!(options.mask);
     let text = format!(
         "{} from {} views in {:.2} s on {threads} threads ({})",
         options.out.display(),
@@ -99,6 +106,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         grid: Some(grid),
         continues_truncation: options.volume.truncation != Some(TruncationChoice::Off),
         limited_angle: options.volume.limited_angle,
+        corrects_rings: options.correct_rings,
         ..RunSettings::default()
     };
     let bar = console.progress(reader.frame_count() as u64, "reconstructing");
@@ -122,6 +130,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         seconds += start.elapsed().as_secs_f64();
     }
     write_of_run(&volume, &options.out, &description.patient)?;
+    write_mask(&volume, options.mask.as_deref())?;
     let mut report = facts(&volume, seconds, threads, &stages);
     refine::tell(&mut report, &volume, refined);
     report["views"] = json!(made.views);
@@ -158,6 +167,10 @@ fn from_stack(
         let slabs = plan.slabs(allowed.saturating_sub(views_bytes))?;
         if slabs.len() > 1 {
             noise::refuse_parts(options)?;
+            ensure!(
+                options.mask.is_none(),
+                "--mask: expected memory for the whole volume, found that --memory asks for parts"
+            );
             let mu_water = volume_options.hu.then_some(options.mu_water);
             let mut made =
                 in_parts::run(slabs, &grid, &line_integrals, mu_water, &options.out, console, &mut stages)?;
@@ -190,6 +203,7 @@ fn from_stack(
     bar.finish_and_clear();
     volume.provenance.warnings.extend(source.warnings);
     write(&volume, &options.out)?;
+    write_mask(&volume, options.mask.as_deref())?;
     let mut report = facts(&volume, seconds, threads, &stages);
     refine::tell(&mut report, &volume, refined);
     noise::tell(&mut report, noise);
@@ -221,6 +235,7 @@ fn from_two_stacks(
     let seconds = start.elapsed().as_secs_f64();
     volume.provenance.warnings.extend(first.source.warnings.iter().chain(&second.source.warnings).cloned());
     write(&volume, &options.out)?;
+    write_mask(&volume, options.mask.as_deref())?;
     let report = facts(&volume, seconds, threads, &stages);
     let mut report = about_stack(report, &plans[0], geometry_summary(&first.geometry, &orbit));
     report["views"] = json!(plans.iter().map(|plan| plan.views().len()).sum::<usize>());

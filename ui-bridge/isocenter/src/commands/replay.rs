@@ -4,9 +4,10 @@
 use crate::cancel;
 use crate::cli::{Replay, Speed, TruncationChoice};
 use crate::console::{Console, Outcome};
-use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write_of_run};
+use crate::volumes::{check_format, check_memory, facts, grid_of, thread_pool, write_mask, write_of_run};
 use anyhow::{Context, Result, bail};
 use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
+use interchange::check_labels_format;
 use replay::{Pace, ReplayDevice};
 use serde_json::{Value, json};
 use session::{LagLog, RunSettings, SpinOptions, SpinReport, run_spin};
@@ -21,6 +22,7 @@ pub fn run(options: &Replay, console: &Console) -> Result<Outcome> {
     if let Some(out) = &options.out {
         check_format(out)?;
     }
+    options.mask.as_deref().map_or(Ok(()), check_labels_format)?;
     let device = ReplayDevice::open(&options.run, pace)?;
     let recording_hash = device.recording().content_hash();
     let description = device.description().clone();
@@ -50,9 +52,11 @@ pub fn run(options: &Replay, console: &Console) -> Result<Outcome> {
     let mut text = format!("{}: {} frames in {seconds:.2} s", options.run.display(), report.frames);
     if let (Some(volume), Some(out)) = (&report.volume, &options.out) {
         write_of_run(volume, out, &description.patient)?;
+        write_mask(volume, options.mask.as_deref())?;
         let busy: f64 = report.stages.stages().iter().map(|(_, spent)| spent.as_secs_f64()).sum();
         json["volume"] = facts(volume, busy, pool.current_num_threads(), &report.stages);
         json["out"] = json!(out);
+        json["mask"] = json!(options.mask);
         text += &format!(
             ", {} complete {:.0} ms after the last view",
             out.display(),

@@ -7,7 +7,7 @@ use crate::volumes::{check_format, thread_pool};
 use anatomy::{DoubtfulRegion, Options, Progress, Segmentation, Structure, Target, segment};
 use anyhow::{Context, Result};
 use carm::{Quantity, Volume};
-use interchange::{WriteOptions, read_volume, write_volume};
+use interchange::{SegmentProperty, WriteOptions, read_volume, write_segmentation, write_volume};
 use nalgebra::Point3;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -29,14 +29,17 @@ pub fn run(options: &Segment, console: &Console) -> Result<Outcome> {
         bar.set_position((100.0 * share) as u64);
         !cancel::is_requested()
     };
-    let search = Options { seeds: options.seed.iter().map(|seed| Point3::from(seed.0)).collect() };
+    let search = Options {
+        seeds: options.seed.iter().map(|seed| Point3::from(seed.0)).collect(),
+        scribbles: options.scribble.clone(),
+    };
     let started = Instant::now();
     let found = pool.install(|| segment(&volume, options.target.into(), &search, &Progress::new(&tell)));
     bar.finish_and_clear();
     cancel::check()?;
     let found = found.with_context(|| options.volume.display().to_string())?;
     let seconds = started.elapsed().as_secs_f64();
-    write(&volume, found.labels.mapv(f32::from), &options.out)?;
+    write_labels(&volume, &found, &options.out)?;
     if let Some(path) = &options.confidence {
         write(&volume, found.confidence.mapv(f32::from), path)?;
     }
@@ -57,13 +60,43 @@ pub fn run(options: &Segment, console: &Console) -> Result<Outcome> {
     Ok(Outcome::success(report, text(&found, &options.out)))
 }
 
-/// Whole numbers on the grid of the volume that they belong to.
+/// Labels with their names where the format has a place for them: DICOM Segmentation for `.dcm`.
+fn write_labels(like: &Volume, found: &Segmentation, path: &Path) -> Result<()> {
+    if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dcm")) {
+        return write(like, found.labels.mapv(f32::from), path);
+    }
+    let segment = |structure: &Structure| interchange::Segment {
+        label: structure.label,
+        name: structure.name.clone(),
+        property: property(structure),
+    };
+    let segments: Vec<_> = found.structures.iter().map(segment).collect();
+    Ok(write_segmentation(path, &whole_numbers(like, found.labels.mapv(f32::from)), &segments)?)
+}
+
+/// What a structure is in DICOM's words.
+fn property(structure: &Structure) -> SegmentProperty {
+    match structure.target {
+        Target::Bone => SegmentProperty::Bone,
+        Target::Vessel if structure.name == "aorta" => SegmentProperty::Aorta,
+        Target::Vessel => SegmentProperty::BloodVessel,
+        Target::Metal => SegmentProperty::Metal,
+        Target::Calcification => SegmentProperty::Calcification,
+        Target::Skin => SegmentProperty::Body,
+    }
+}
+
 fn write(like: &Volume, values: ndarray::Array3<f32>, path: &Path) -> Result<()> {
+    write_volume(&whole_numbers(like, values), path, &WriteOptions::default())?;
+    Ok(())
+}
+
+/// Whole numbers on the grid of the volume that they belong to.
+fn whole_numbers(like: &Volume, values: ndarray::Array3<f32>) -> Volume {
     let mut labels = Volume::new(like.grid, values, Quantity::Unknown);
     labels.space = like.space;
     labels.frame_of_reference_uid.clone_from(&like.frame_of_reference_uid);
-    write_volume(&labels, path, &WriteOptions::default())?;
-    Ok(())
+    labels
 }
 
 fn point(point: &Point3<f64>) -> [f64; 3] {
@@ -140,6 +173,7 @@ impl From<crate::cli::TargetChoice> for Target {
             TargetChoice::Metal => Self::Metal,
             TargetChoice::Calcification => Self::Calcification,
             TargetChoice::Skin => Self::Skin,
+            TargetChoice::Vertebrae => Self::Vertebrae,
         }
     }
 }

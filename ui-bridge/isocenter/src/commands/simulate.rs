@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use interchange::read_volume;
 use nalgebra::Point3;
 use serde_json::{Value, json};
-use simulated::{Attenuation, Effects, Options, Patient, Protocol, SimulatedCarm};
+use simulated::{Attenuation, Breathing, Effects, Options, Patient, Protocol, SimulatedCarm};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -151,10 +151,12 @@ pub fn read_ct(path: &Path) -> Result<Volume> {
     Ok(volume)
 }
 
-/// `water-cylinder:MM` and `ball:X,Y,Z,MM`; none for the name of a file.
+/// `water-cylinder:MM`, `ball:X,Y,Z,MM` and `abdomen:MM`; none for the name of a file.
 fn phantom(text: &str) -> Result<Option<Patient>> {
     /// Longer than any field of view.
     const CYLINDER_LENGTH_MM: f64 = 400.0;
+    /// One quiet breath.
+    const BREATH_S: f64 = 4.0;
     let parse = |numbers: &str| -> Option<Vec<f64>> {
         numbers.split(',').map(|part| part.trim().parse().ok().filter(|x: &f64| x.is_finite())).collect()
     };
@@ -167,8 +169,12 @@ fn phantom(text: &str) -> Result<Option<Patient>> {
             let water = Attenuation::Density(simulated::Material::Water, 1.0);
             Ok(Some(Patient::ball(Point3::new(*x, *y, *z), *diameter_mm, water)))
         }
-        ("water-cylinder" | "ball", _) => {
-            bail!("patient: expected water-cylinder:MM or ball:X,Y,Z,MM, found {text}")
+        ("abdomen", Some([amplitude_mm])) if (0.0..=100.0).contains(amplitude_mm) => {
+            let breathing = Breathing { period_s: BREATH_S, amplitude_mm: *amplitude_mm };
+            Ok(Some(Patient::abdomen((*amplitude_mm > 0.0).then_some(breathing))))
+        }
+        ("water-cylinder" | "ball" | "abdomen", _) => {
+            bail!("patient: expected water-cylinder:MM, ball:X,Y,Z,MM or abdomen:MM, found {text}")
         }
         _ => Ok(None),
     }
@@ -182,6 +188,7 @@ fn simulation_options(options: &Simulate) -> Result<Options> {
             "scatter" => &mut effects.scatter,
             "lag" => &mut effects.lag,
             "blur" => &mut effects.blur,
+            "glare" => &mut effects.glare,
             "detector-faults" => &mut effects.detector_faults,
             "wobble" => &mut effects.wobble,
             "drift" => &mut effects.calibration_drift,
@@ -189,7 +196,7 @@ fn simulation_options(options: &Simulate) -> Result<Options> {
             "exposure-error" => &mut effects.exposure_error,
             "speed-profile" => &mut effects.speed_profile,
             other => bail!(
-                "--without: expected noise, scatter, lag, blur, detector-faults, wobble, drift, jitter, exposure-error or speed-profile, found {other}"
+                "--without: expected noise, scatter, lag, blur, glare, detector-faults, wobble, drift, jitter, exposure-error or speed-profile, found {other}"
             ),
         };
         *effect = false;

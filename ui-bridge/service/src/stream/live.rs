@@ -6,7 +6,7 @@ use crate::alarms::Severity;
 use crate::clock::monotonic_now;
 use crate::ledger::count;
 use acquisition::{AcquisitionError, LiveChain, LiveNote, Newest, NewestReader, RingProducer};
-use carm::RunDescription;
+use carm::{FrameHeader, RunDescription};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +20,10 @@ pub(crate) struct LiveThread {
     producer: RingProducer,
     raw_counts: Vec<u16>,
     image: Vec<u16>,
+    remasks: u64,
+    late_defects: usize,
+    /// Header of the last image, while X-rays are on.
+    last: Option<FrameHeader>,
 }
 
 impl LiveThread {
@@ -30,8 +34,19 @@ impl LiveThread {
         producer: RingProducer,
     ) -> Result<Self, AcquisitionError> {
         let pixels = description.detector.pixel_count();
-        let chain = LiveChain::new(description)?;
-        Ok(Self { shared, chain, reader, producer, raw_counts: vec![0; pixels], image: vec![0; pixels] })
+        let chain = LiveChain::new(description, shared.settings.live)?;
+        let (raw_counts, image) = (vec![0; pixels], vec![0; pixels]);
+        Ok(Self {
+            shared,
+            chain,
+            reader,
+            producer,
+            raw_counts,
+            image,
+            remasks: 0,
+            late_defects: 0,
+            last: None,
+        })
     }
 
     /// Runs until no more frames come.
@@ -70,18 +85,52 @@ impl LiveThread {
         if !header.is_xray_on {
             // The last image stays.
             count(&counters.held, 1);
-            return Ok(());
+            return self.hold();
         }
         let asked = self.shared.stages();
-        let (window, stages) = self.chain.show(header, &self.raw_counts, asked, &mut self.image)?;
+        let remasks = self.shared.remasks.load(Ordering::Acquire);
+        if remasks != self.remasks {
+            self.remasks = remasks;
+            self.chain.remask();
+        }
+        let shown = self.chain.show(header, &self.raw_counts, asked, &mut self.image)?;
         let finished_ns = monotonic_now().0;
-        let note = LiveNote { window, stages, finished_ns, skipped: *skipped };
+        let note = LiveNote { shown, finished_ns, skipped: *skipped };
         self.producer.publish_with_note(header, &note.to_words(), &self.image)?;
+        self.last = Some(*header);
         let arrived_ns = header.stamps.host.0;
         self.shared.last_shown_ns.store(arrived_ns.max(1), Ordering::Release);
         self.shared.last_shown_sequence.store(header.sequence, Ordering::Release);
         self.shared.live_latency.add(Duration::from_nanos(finished_ns.saturating_sub(arrived_ns)));
         count(&counters.shown, 1);
+        self.tell_late_defects();
+        Ok(())
+    }
+
+    /// An alarm for pixels that were good when the panel was calibrated.
+    fn tell_late_defects(&mut self) {
+        let defects = self.chain.late_defects();
+        if defects.len() == self.late_defects {
+            return;
+        }
+        self.late_defects = defects.len();
+        let places: Vec<String> =
+            defects.iter().rev().take(8).map(|at| format!("column {} row {}", at.u, at.v)).collect();
+        let text = format!(
+            "{} pixels went bad since the calibration and are filled from their neighbours, the latest at {}",
+            defects.len(),
+            places.join(", ")
+        );
+        self.shared.alarms.raise(&self.shared.name, "defects", Severity::Warning, text);
+    }
+
+    /// Shows the last image anew with less noise, where that is asked for and there is less to be had.
+    fn hold(&mut self) -> Result<(), AcquisitionError> {
+        let Some(header) = self.last.take() else { return Ok(()) };
+        if let Some(shown) = self.chain.hold(self.shared.stages(), &mut self.image) {
+            let note = LiveNote { shown, finished_ns: monotonic_now().0, skipped: 0 };
+            self.producer.publish_with_note(&header, &note.to_words(), &self.image)?;
+        }
         Ok(())
     }
 }

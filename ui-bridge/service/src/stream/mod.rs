@@ -25,7 +25,7 @@ use crate::error::ServiceError;
 use crate::jobs::Jobs;
 use crate::latency::LatencySnapshot;
 use crate::runs::{RunInfo, Runs};
-use acquisition::{FrameRing, LiveStages, LosslessSender, lossless_queue};
+use acquisition::{FrameRing, LiveSettings, LiveStages, LosslessSender, lossless_queue};
 use carm::RunDescription;
 use recorder::Command;
 use std::sync::atomic::Ordering;
@@ -62,8 +62,10 @@ pub struct StreamSettings {
     pub record: RecordPolicy,
     /// A recording goes on in a new file after so long, so that no file is without an end and old ones can go.
     pub file_lasts: Duration,
-    /// Stages of the live image.
+    /// Stages of the live image that are on at first.
     pub stages: LiveStages,
+    /// How they work.
+    pub live: LiveSettings,
     /// Whether device and live threads ask the system for real-time priority.
     pub real_time: bool,
     /// Time between two attempts to open a device that is not there.
@@ -78,7 +80,8 @@ impl Default for StreamSettings {
             live_slots: 16,
             record: RecordPolicy::default(),
             file_lasts: Duration::from_secs(3600),
-            stages: LiveStages::ALL,
+            stages: LiveStages::USUAL,
+            live: LiveSettings::default(),
             real_time: false,
             open_again_after: Duration::from_millis(500),
         }
@@ -173,6 +176,11 @@ impl Stream {
     /// Switches stages of the live image.
     pub fn set_stages(&self, stages: LiveStages) {
         self.shared.stages.store(stages.bits(), Ordering::Release);
+    }
+
+    /// Takes the next frames as a new mask for subtraction.
+    pub fn remask(&self) {
+        self.shared.remasks.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Starts a recording.

@@ -170,6 +170,8 @@ pub(crate) struct Shared {
     pub(crate) device_ended: AtomicBool,
     pub(crate) recorder_ended: AtomicBool,
     pub(crate) stages: AtomicU8,
+    /// How often a new mask was asked for.
+    pub(crate) remasks: AtomicU64,
     device_state: AtomicU8,
     device_reason: Mutex<String>,
     pub(crate) real_time: Mutex<String>,
@@ -197,6 +199,7 @@ impl Shared {
         Self {
             name: name.into(),
             stages: AtomicU8::new(settings.stages.bits()),
+            remasks: AtomicU64::new(0),
             settings,
             alarms,
             runs,

@@ -87,10 +87,10 @@ fn live_ring_carries_images_with_their_window_stages_and_time() {
     };
     let (header, note, image) = read();
     assert_eq!(image, super::devices::counts(header.sequence), "no maps, so the counts themselves");
-    assert!(note.finished_ns >= header.stamps.host.0 && note.window.low < note.window.high);
-    assert_eq!(note.stages, LiveStages { correction: false, noise_reduction: false, automatic_window: true });
-    stream.set_stages(LiveStages { automatic_window: false, ..LiveStages::ALL });
-    while read().1.stages.automatic_window {}
+    assert!(note.finished_ns >= header.stamps.host.0 && note.shown.window.low < note.shown.window.high);
+    assert_eq!(note.shown.stages, LiveStages { automatic_window: true, ..LiveStages::NONE });
+    stream.set_stages(LiveStages { automatic_window: false, ..LiveStages::USUAL });
+    while read().1.shown.stages.automatic_window {}
 }
 
 #[test]

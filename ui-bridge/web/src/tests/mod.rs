@@ -203,8 +203,9 @@ fn recording_stages_and_jobs_are_asked_for_over_http() {
     assert_eq!(rig.ask(&format!("POST /api/runs/{id}/keep/perhaps"), &[], "").0, 404);
     let json = [("Content-Type", "application/json")];
     let off = r#"{"automatic_window":false}"#;
-    assert_eq!(rig.ask("POST /api/streams/panel/stages", &json, off), (200, r#"{"stages":3}"#.into()));
+    assert_eq!(rig.ask("POST /api/streams/panel/stages", &json, off), (200, r#"{"stages":131}"#.into()));
     assert_eq!(rig.ask("POST /api/streams/panel/stages", &json, r#"{"colour":true}"#).0, 422);
+    assert_eq!(rig.ask("POST /api/streams/panel/remask", &[], "").0, 200);
     assert_eq!(rig.ask("POST /api/streams/none/recording/start", &[], "").0, 404);
     assert_eq!(rig.ask("POST /api/streams/panel/spin/turn", &[], "").0, 404);
     assert_eq!(rig.ask("POST /api/streams/panel/spin/arm", &[], "").0, 409, "it cannot spin");

@@ -1,7 +1,10 @@
 //! Before the printer starts: which way up, what hangs over, what to drain, how long and how much.
 //!
-//! Times are an estimate of our own from volume, area and layers; a slicer knows better.
+//! Time and material come from PrusaSlicer where it is there and the printer lays lines, and from an estimate of our own
+//! from volume, area and layers otherwise; the report says which.
 
+use super::slicer::sliced;
+use crate::cli::Model;
 use anyhow::{Context, Result, ensure};
 use carm::TriangleMesh;
 use printing::{Cavity, Orientation, orientations, overhangs};
@@ -114,7 +117,7 @@ impl Printer {
 
     /// Minutes for a part in layers of a height. A process that lays lines is slower with thinner ones.
     fn minutes(&self, part: &Part, infill: f64, layer_mm: f64) -> f64 {
-        let usual = self.layers_mm[self.layers_mm.len() / 2];
+        let usual = self.usual_layer();
         let flow = self.flow_mm3_s * if self.walls == 0 { 1.0 } else { layer_mm / usual };
         let layers = (part.height_mm / layer_mm).ceil();
         (self.material_mm3(part, infill) / flow + layers * self.layer_s) / 60.0
@@ -145,6 +148,53 @@ impl Printer {
         })
     }
 
+    /// Its layer of middle height.
+    fn usual_layer(&self) -> f64 {
+        self.layers_mm[self.layers_mm.len() / 2]
+    }
+
+    /// What PrusaSlicer has to know.
+    pub fn slicer_options(&self, layer_mm: f64, infill: f64) -> Vec<String> {
+        let [x, y, z] = self.bed_mm;
+        let density = self.material.first().map_or(1.0, |material| material.density_g_cm3);
+        [
+            ("bed-shape", format!("0x0,{x}x0,{x}x{y},0x{y}")),
+            ("center", format!("{},{}", x / 2.0, y / 2.0)),
+            ("max-print-height", z.to_string()),
+            ("nozzle-diameter", self.nozzle_mm.to_string()),
+            ("layer-height", layer_mm.to_string()),
+            ("first-layer-height", layer_mm.to_string()),
+            ("perimeters", self.walls.to_string()),
+            ("fill-density", format!("{}%", (infill * 100.0).round())),
+            // The one pattern that fills everything, too.
+            ("fill-pattern", "rectilinear".into()),
+            ("support-material-threshold", format!("{}", (90.0 - self.overhang_deg).round())),
+            ("filament-density", density.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| format!("--{name}={value}"))
+        .chain(["--support-material".into()])
+        .collect()
+    }
+
+    /// What the slicer says, in place of the estimate; why it says nothing, where it was there and failed.
+    fn by_slicer(&self, slicer: &str, mesh: &TriangleMesh, best: &Orientation, infill: f64) -> Value {
+        if self.walls == 0 {
+            return Value::Null;
+        }
+        let layer_mm = self.usual_layer();
+        match sliced(slicer, mesh, &best.up, self, layer_mm, infill) {
+            Ok(None) => Value::Null,
+            Err(error) => json!({ "failed": format!("{error:#}") }),
+            Ok(Some(sliced)) => json!({
+                "program": sliced.program, "layer_mm": layer_mm, "minutes": sliced.minutes.round(),
+                "material_ml": sliced.material_mm3 / 1e3,
+                "materials": self.material.iter().map(|material| json!({ "name": material.name,
+                    "grams": (sliced.material_mm3 * material.density_g_cm3 / 1e3).round() })).collect::<Vec<_>>(),
+            }),
+        }
+    }
+
     /// Everything that is advised for a mesh.
     ///
     /// `size`: volume in mm³ and area in mm².
@@ -154,7 +204,7 @@ impl Printer {
         [volume_mm3, area_mm2]: [f64; 2],
         infill: f64,
         closed: &[&Cavity],
-        within: Option<f64>,
+        options: &Model,
     ) -> Value {
         let limit_rad = self.overhang_deg.to_radians();
         let Some(best) = orientations(mesh, limit_rad).into_iter().next() else { return Value::Null };
@@ -187,14 +237,17 @@ impl Printer {
                 "area_mm2": place.area_mm2, "height_mm": place.height_mm })).collect::<Vec<_>>(),
             "drains": self.drains(closed),
         });
-        if let Some(minutes) = within {
+        if options.slicer != "none" {
+            told["by_slicer"] = self.by_slicer(&options.slicer, mesh, &best, infill);
+        }
+        if let Some(minutes) = options.within {
             told["within"] = self.told_within(&part, infill, minutes);
         }
         told
     }
 
     fn told_within(&self, part: &Part, infill: f64, minutes: f64) -> Value {
-        let usual = self.layers_mm[self.layers_mm.len() / 2];
+        let usual = self.usual_layer();
         let given_up = match self.within(part, infill, minutes) {
             None => {
                 "not possible: not even at a fifth of the size; crop the volume to the level first".into()

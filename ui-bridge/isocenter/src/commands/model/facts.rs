@@ -35,7 +35,7 @@ pub fn facts(
     let preset = presets.of(&options.target.to_string());
     let infill = f64::from(preset.map_or(100, |preset| preset.infill_percent)) / 100.0;
     let closed: Vec<&Cavity> = shape.cavities.iter().filter(|cavity| !cavity.is_filled).collect();
-    let told = json!({
+    let mut told = json!({
         "target": options.target.to_string(),
         "review": review(options),
         "notice": NOTICE,
@@ -57,9 +57,11 @@ pub fn facts(
         "structures": made.found.structures.iter().map(super::super::segment::structure).collect::<Vec<_>>(),
         "doubtful": made.found.doubtful.iter().map(super::super::segment::doubtful).collect::<Vec<_>>(),
         "notes": made.found.notes,
-        "print_advice": printer.advice(&made.decimated.mesh, [volume_mm3, area_mm2], infill, &closed, options.within),
     });
     stages.ended("measure");
+    let size = [volume_mm3, area_mm2];
+    told["print_advice"] = printer.advice(&made.decimated.mesh, size, infill, &closed, options);
+    stages.ended("slice");
     Ok((told, painted))
 }
 
@@ -68,6 +70,8 @@ fn parameters(options: &Model) -> Value {
         "spacing_mm": options.spacing_mm, "fill_cavities_mm3": options.fill_cavities_mm3,
         "drop_below_mm3": options.drop_below_mm3, "join_mm": options.join_mm, "strut_mm": options.strut_mm,
         "min_wall_mm": options.min_wall_mm, "hollow": options.hollow, "wall_mm": options.wall_mm,
+        "connector_mm": options.connector.map(|triple| triple.0), "cut": options.cut.map(|cut| cut.0), "peg_mm": options.peg_mm,
+        "holes": options.hole.iter().map(|hole| hole.0).collect::<Vec<_>>(), "hole_mm": options.hole_mm,
         "scale": options.scale, "base": options.base, "text": options.text })
 }
 
@@ -168,6 +172,9 @@ fn changed(made: &Made, options: &Model) -> Value {
         "hollow": options.hollow.then(|| json!({ "wall_mm": options.wall_mm, "openings": shape.openings.iter().map(|opening|
             json!({ "place_mm": opening.centre_mm.coords.as_slice(), "outward": opening.outward.as_slice() })).collect::<Vec<_>>(),
             "note": shape.openings.is_empty().then_some("no end reaches the volume's border: the lumen is closed") })),
+        "cut": shape.joints.as_ref().map(|places| json!({
+            "joint": options.joint.map(|joint| format!("{joint:?}").to_lowercase()),
+            "places_mm": places.iter().map(|place| place.coords.as_slice().to_vec()).collect::<Vec<_>>() })),
         "base": shape.base.as_ref().map(|base| json!({ "low_mm": base.low_mm, "high_mm": base.high_mm,
             "letter_mm": base.texts.first().map(|text| text.height_mm), "words": base.texts.iter().map(|text| &text.words).collect::<Vec<_>>() })),
     })

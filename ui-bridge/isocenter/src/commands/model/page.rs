@@ -12,7 +12,7 @@ table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem;border-bott
 vertical-align:top}td table{font-size:.9em}.note{background:#fff3cd;padding:.5rem .8rem}\
 figure{display:inline-block;width:47%;margin:.5% 1%}img{width:100%}details{margin:.4rem 0}";
 /// Plain surface.
-const PLAIN: [u8; 3] = [236, 228, 208];
+pub const PLAIN: [u8; 3] = [236, 228, 208];
 /// Values that are red and green: thickness in mm, confidence in percent, distance from the image in mm.
 const THICKNESS_MM: [f32; 2] = [1.0, 3.0];
 const CONFIDENCE_PERCENT: [f32; 2] = [50.0, 95.0];

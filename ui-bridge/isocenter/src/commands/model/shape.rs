@@ -2,12 +2,14 @@
 
 use super::Watch;
 use super::stages::Stages;
-use crate::cli::Model;
+use crate::cli::{JointChoice, Model, Sextuple, Triple};
 use anatomy::Segmentation;
 use anyhow::{Result, ensure};
 use carm::Volume;
+use nalgebra::{Point3, Unit, Vector3};
 use printing::{
-    Base, BasePlace, Cavity, Field, Island, IslandRule, LabelOptions, Opening, PrintingError, ThinPlace,
+    Base, BasePlace, Cavity, Connector, Cut, Field, Island, IslandRule, Joint, LabelOptions, Opening,
+    PrintingError, Solid, ThinPlace,
 };
 
 /// A shape and all that was done to it.
@@ -24,6 +26,9 @@ pub struct Shape {
     pub openings: Vec<Opening>,
     pub thickened: Option<Thickened>,
     pub base: Option<BasePlace>,
+    /// Middles of a cut's pegs or holes, mm, where there is a cut.
+    pub joints: Option<Vec<Point3<f64>>>,
+    is_drilled: bool,
 }
 
 /// What the place of the surface rests on.
@@ -40,6 +45,8 @@ pub struct Thickened {
     pub places: Vec<ThinPlace>,
 }
 
+/// How much wider than its peg a hole is to every side: what filament printers leave, mm.
+const CLEARANCE_MM: f64 = 0.2;
 /// Part of the wall that the grid's voxels may be wide where walls are made.
 const WALL_VOXEL: f64 = 0.9;
 /// Fewer voxels at the border of the volume than this are no end of a vessel.
@@ -88,12 +95,16 @@ pub fn shape(
         openings: Vec::new(),
         thickened: None,
         base: None,
+        joints: None,
+        is_drilled: !options.hole.is_empty(),
     };
     shape.hollow(options)?;
     shape.thicken(options, watch)?;
     stages.ended("walls");
+    shape.cut(options)?;
+    shape.drill(options);
     shape.stand(options)?;
-    stages.ended("base_and_words");
+    stages.ended("cuts_base_and_words");
     Ok(shape)
 }
 
@@ -104,6 +115,14 @@ fn rule(options: &Model) -> IslandRule {
         join_within_mm: options.join_mm,
         strut_radius_mm: options.strut_mm / 2.0,
     }
+}
+
+/// A point of the patient at the size of the print, and a direction.
+fn place_and_direction(
+    &Sextuple([x, y, z, u, v, w]): &Sextuple,
+    scale: f64,
+) -> (Point3<f64>, Unit<Vector3<f64>>) {
+    (Point3::new(x, y, z) * scale, Unit::new_normalize(Vector3::new(u, v, w)))
 }
 
 fn coarsest(field: &Field) -> f64 {
@@ -123,7 +142,12 @@ impl Shape {
         );
         let lumen = self.field.refined(WALL_VOXEL * options.wall_mm)?;
         self.openings = lumen.border_openings(options.wall_mm, OPENING_VOXELS);
-        let open: Vec<_> = self.openings.iter().map(|opening| (*opening, None)).collect();
+        let connector = options.connector.map(|Triple([bore, outer, length_mm])| Connector {
+            inner_radius_mm: bore / 2.0,
+            outer_radius_mm: outer / 2.0,
+            length_mm,
+        });
+        let open: Vec<_> = self.openings.iter().map(|opening| (*opening, connector)).collect();
         self.field = lumen.hollowed(options.wall_mm, &open)?;
         Ok(())
     }
@@ -143,6 +167,39 @@ impl Shape {
         self.field = solid;
         self.thickened = Some(Thickened { thin_part: thickened.thin_part, places: thickened.places });
         Ok(())
+    }
+
+    /// Keeps one half of what a plane cuts, at the size of the print.
+    fn cut(&mut self, options: &Model) -> Result<(), PrintingError> {
+        let Some(plane) = &options.cut else { return Ok(()) };
+        let (point_mm, outward) = place_and_direction(plane, options.scale);
+        let joint = options.joint.map(|joint| Joint {
+            has_pegs: joint == JointChoice::Pegs,
+            diameter_mm: options.peg_mm,
+            clearance_mm: CLEARANCE_MM,
+            wall_mm: options.min_wall_mm,
+        });
+        let (half, places) = self.field.cut(&Cut { point_mm, outward, joint })?;
+        self.field = half;
+        self.joints = Some(places);
+        Ok(())
+    }
+
+    fn drill(&mut self, options: &Model) {
+        let grid = self.field.grid;
+        let reach_mm: f64 =
+            grid.shape.iter().zip(grid.spacing_mm).map(|(&n, spacing)| n as f64 * spacing).sum();
+        for hole in &options.hole {
+            let (place, along) = place_and_direction(hole, options.scale);
+            // From beyond one end of the grid to beyond the other, wherever the point lies.
+            let far = along.into_inner() * (reach_mm + (place - grid.centre()).norm());
+            let bar = Solid::Cylinder {
+                from_mm: place - far,
+                to_mm: place + far,
+                radius_mm: options.hole_mm / 2.0,
+            };
+            self.field = self.field.without(&bar);
+        }
     }
 
     fn stand(&mut self, options: &Model) -> Result<(), PrintingError> {
@@ -165,6 +222,6 @@ impl Shape {
 
     /// Whether anything was added on purpose that the anatomy has not.
     pub fn is_built_on(&self) -> bool {
-        self.base.is_some() || !self.openings.is_empty()
+        self.base.is_some() || !self.openings.is_empty() || self.joints.is_some() || self.is_drilled
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use carm::{Provenance, Quantity, VolumeGrid};
 use interchange::VolumeWriter;
 use ndarray::Array3;
-use reconstruct::{Slab, to_hu};
+use reconstruct::{MaskCounts, Slab, to_hu};
 use session::{StageTimes, VolumeHasher};
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(super) fn run(
         None => Quantity::MuPerMm,
     };
     let mut writer = VolumeWriter::create(out, grid, quantity)?;
-    let mut provenance = Provenance::default();
+    let (mut provenance, mut counts) = (Provenance::default(), MaskCounts::default());
     for Slab { first_voxel, plan } in slabs {
         let mut volume = super::fill(plan, line_integrals, &bar, stages)?;
         if let Some(mu) = mu_water {
@@ -47,12 +47,14 @@ pub(super) fn run(
         }
         debug_assert_eq!(volume.quantity, quantity);
         writer.write_part(first_voxel, volume.values.view())?;
+        if let Some(bits) = &volume.mask {
+            counts += MaskCounts::of(bits.view());
+        }
         provenance = volume.provenance;
     }
     bar.finish_and_clear();
-    provenance
-        .warnings
-        .push(format!("made in {count} parts for want of memory; the field of view was not kept"));
+    counts.tell(&mut provenance);
+    provenance.warnings.push(format!("made in {count} parts for want of memory; the mask was not kept"));
     let mut hasher = VolumeHasher::new(grid);
     writer.finish(|bytes| hasher.add(bytes))?;
     Ok(MadeInParts { quantity, provenance, hash: hasher.finish() })

@@ -5,6 +5,7 @@ use crate::cancel;
 use crate::cli::{Reconstruct, TruncationChoice};
 use crate::console::Console;
 use crate::volumes::{write, write_of_run};
+use acquisition::PanelModel;
 use anyhow::{Context, Result, bail};
 use capture::RunReader;
 use carm::{DetectorGrid, RunDescription, Volume, VolumeGrid};
@@ -101,7 +102,8 @@ fn noise_of_run(
     let air_counts = maps.air_intensity_per_mas * mean_mas;
     let correlation = correlation(options, &description.detector)?;
     // The calibration's variance is that of pixels after the light has spread.
-    let photons = air_counts * correlation.variance_gain() / maps.variance_per_count;
+    let grown = PanelModel::of(description)?.glare.map_or(1.0, |glare| glare.noise_gain());
+    let photons = air_counts * correlation.variance_gain() / (maps.variance_per_count * grown.powi(2));
     Ok(DetectorNoise {
         photons,
         electronic_photons: maps.electronic_variance.sqrt() * photons / air_counts,

@@ -1,5 +1,6 @@
 //! The configuration: one TOML file. What it does not know it refuses, with line and column.
 
+use acquisition::{LiveSettings, LiveStages};
 use anyhow::{Context, Result, ensure};
 use carm::Exposure;
 use dbus::Bus;
@@ -134,6 +135,9 @@ pub struct DevicePart {
     pub process: bool,
     /// The tube, for dose figures.
     pub dose: Option<DosePart>,
+    /// Stages of the live image.
+    #[serde(default)]
+    pub live: LivePart,
     pub camera: Option<CameraPart>,
     pub recording: Option<RecordingPart>,
     pub virtual_carm: Option<VirtualPart>,
@@ -165,6 +169,61 @@ impl From<RecordChoice> for RecordPolicy {
             RecordChoice::Always => Self::Always,
             RecordChoice::OnRequest => Self::OnRequest,
         }
+    }
+}
+
+/// Stages of the live image as they are at first; clients switch them.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct LivePart {
+    pub correction: bool,
+    pub noise_reduction: bool,
+    pub automatic_window: bool,
+    pub enhancement: bool,
+    pub subtraction: bool,
+    pub peak_opacification: bool,
+    pub roadmap: bool,
+    pub last_image_hold: bool,
+    /// Frames that a mask is the mean of.
+    pub mask_frames: u8,
+    /// The mask is laid onto each frame.
+    pub pixel_shift: bool,
+}
+
+impl Default for LivePart {
+    fn default() -> Self {
+        let (stages, settings) = (LiveStages::USUAL, LiveSettings::default());
+        Self {
+            correction: stages.correction,
+            noise_reduction: stages.noise_reduction,
+            automatic_window: stages.automatic_window,
+            enhancement: stages.enhancement,
+            subtraction: stages.subtraction,
+            peak_opacification: stages.peak_opacification,
+            roadmap: stages.roadmap,
+            last_image_hold: stages.last_image_hold,
+            mask_frames: settings.mask_frames,
+            pixel_shift: settings.shifts_mask,
+        }
+    }
+}
+
+impl LivePart {
+    pub fn stages(self) -> LiveStages {
+        LiveStages {
+            correction: self.correction,
+            noise_reduction: self.noise_reduction,
+            automatic_window: self.automatic_window,
+            enhancement: self.enhancement,
+            subtraction: self.subtraction,
+            peak_opacification: self.peak_opacification,
+            roadmap: self.roadmap,
+            last_image_hold: self.last_image_hold,
+        }
+    }
+
+    pub fn settings(self) -> LiveSettings {
+        LiveSettings { mask_frames: self.mask_frames, shifts_mask: self.pixel_shift }
     }
 }
 
@@ -276,7 +335,7 @@ fn unit_speed() -> f64 {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VirtualPart {
-    /// `water-cylinder:MM`, `ball:X,Y,Z,MM`, or a CT.
+    /// `water-cylinder:MM`, `ball:X,Y,Z,MM`, `abdomen:MM`, or a CT.
     pub patient: String,
     /// Protocol of the live frames, such as `fluoro-ap`.
     pub protocol: String,
@@ -367,6 +426,8 @@ impl DevicePart {
             !self.process || self.virtual_carm.is_none(),
             "device {name}: process: expected a camera or a recording, found the virtual C-arm, whose frames lie in memory"
         );
+        let mask = self.live.mask_frames;
+        ensure!((1..=64).contains(&mask), "device {name}: live.mask-frames: expected 1 to 64, found {mask}");
         if let Some(dose) = &self.dose {
             dose.check(name)?;
         }

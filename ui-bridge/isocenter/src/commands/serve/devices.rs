@@ -24,6 +24,8 @@ pub fn drivers(
             ring_slots: part.ring_frames,
             record: part.record.into(),
             dose: part.dose.map(Into::into),
+            stages: part.live.stages(),
+            live: part.live.settings(),
             file_lasts: Duration::from_secs_f64(part.file_lasts_s),
             real_time: part.real_time,
             ..StreamSettings::default()

@@ -1,0 +1,186 @@
+//! Glare estimated on a reduced image and taken off the whole one, in `f32`.
+//!
+//! Means of square blocks, the filter `L` by Fourier transforms, and straight lines between the blocks' middles on the way
+//! back. What the means and the lines take from coarse structure is known and given back within the filter.
+
+use super::{GlareModel, MARGIN_RANGES, continued, transform_size};
+use carm::DetectorGrid;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use rustfft::{Fft, FftPlanner, num_complex::Complex32};
+use std::f64::consts::PI;
+use std::sync::Arc;
+
+/// Blocks are at most so large, in ranges of the kernel: of what they cannot show `L` passes less than a hundredth of the
+/// share.
+const BLOCK_RANGES: f64 = 0.5;
+/// And at most so many pixels.
+const MOST_PIXELS: usize = 32;
+
+#[derive(Clone)]
+pub(super) struct Reduced {
+    size: [usize; 2],
+    block: usize,
+    /// Blocks along u and v, and with the continuation.
+    blocks: [usize; 2],
+    padded: [usize; 2],
+    /// `L` with the inverse's scale, frequencies of u outer, of v inner.
+    transfer: Vec<f32>,
+    per_rest: f32,
+    forth: Arc<dyn RealToComplex<f32>>,
+    back: Arc<dyn ComplexToReal<f32>>,
+    columns_forth: Arc<dyn Fft<f32>>,
+    columns_back: Arc<dyn Fft<f32>>,
+    /// The reduced image; then the glare on it.
+    image: Vec<f32>,
+    line: Vec<f32>,
+    spectrum: Vec<Complex32>,
+    turned: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+    /// A row of sums or of coarse glare, and a row as wide as whole blocks.
+    coarse: Vec<f32>,
+    wide: Vec<f32>,
+}
+
+impl Reduced {
+    pub(super) fn new(model: GlareModel, grid: &DetectorGrid) -> Self {
+        let pitch = [grid.pixel_pitch_u_mm, grid.pixel_pitch_v_mm];
+        let largest = BLOCK_RANGES * model.range_mm / pitch[0].max(pitch[1]);
+        let block = (largest as usize).clamp(1, MOST_PIXELS);
+        let size = [grid.nu, grid.nv];
+        let blocks = size.map(|count| count.div_ceil(block));
+        let side_mm = pitch.map(|pitch| pitch * block as f64);
+        let [pu, pv] = std::array::from_fn(|axis| {
+            let margin = (2.0 * MARGIN_RANGES * model.range_mm / side_mm[axis]).ceil() as usize;
+            transform_size(blocks[axis] + margin.max(2))
+        });
+        let (mut real, mut complex) = (RealFftPlanner::<f32>::new(), FftPlanner::<f32>::new());
+        let half = pu / 2 + 1;
+        let (columns_forth, columns_back) = (complex.plan_fft_forward(pv), complex.plan_fft_inverse(pv));
+        let scratch = columns_forth.get_inplace_scratch_len().max(columns_back.get_inplace_scratch_len());
+        let (forth, back) = (real.plan_fft_forward(pu), real.plan_fft_inverse(pu));
+        let scratch = scratch.max(forth.get_scratch_len()).max(back.get_scratch_len());
+        Self {
+            size,
+            block,
+            blocks,
+            padded: [pu, pv],
+            transfer: transfer(&model, side_mm, [pu, pv], pitch),
+            per_rest: (1.0 / (1.0 - model.share)) as f32,
+            forth,
+            back,
+            columns_forth,
+            columns_back,
+            image: vec![0.0; pu * blocks[1].max(pv)],
+            line: vec![0.0; pu],
+            spectrum: vec![Complex32::default(); half * pv],
+            turned: vec![Complex32::default(); half * pv],
+            scratch: vec![Complex32::default(); scratch],
+            coarse: vec![0.0; size[0].max(pu)],
+            wide: vec![0.0; (blocks[0] + 2) * block],
+        }
+    }
+
+    pub(super) fn remove(&mut self, intensity: &mut [f32]) {
+        self.reduce(intensity);
+        self.filter();
+        self.take_off(intensity);
+    }
+
+    /// Means of blocks; one that juts out beyond the border repeats the border's pixels.
+    fn reduce(&mut self, intensity: &[f32]) {
+        let ([nu, nv], block, [pu, _]) = (self.size, self.block, self.padded);
+        let share = 1.0 / (block * block) as f32;
+        for (at, out) in self.image.chunks_exact_mut(pu).take(self.blocks[1]).enumerate() {
+            let sums = &mut self.coarse[..nu];
+            sums.fill(0.0);
+            for v in at * block..(at + 1) * block {
+                let row = &intensity[v.min(nv - 1) * nu..][..nu];
+                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            for (out, sums) in out.iter_mut().zip(sums.chunks(block)) {
+                let missing = (block - sums.len()) as f32;
+                *out = share * (sums.iter().sum::<f32>() + missing * sums[sums.len() - 1]);
+            }
+        }
+    }
+
+    /// The reduced image through `L`, in place.
+    fn filter(&mut self) {
+        let ([pu, pv], [bu, bv]) = (self.padded, self.blocks);
+        let half = pu / 2 + 1;
+        for (v, out) in self.spectrum.chunks_exact_mut(half).enumerate() {
+            let row = &self.image[continued(v, bv, pv) * pu..][..bu];
+            for (u, value) in self.line.iter_mut().enumerate() {
+                *value = row[continued(u, bu, pu)];
+            }
+            self.forth.process_with_scratch(&mut self.line, out, &mut self.scratch).expect("planned sizes");
+        }
+        turn(&self.spectrum, half, &mut self.turned);
+        for (column, transfer) in self.turned.chunks_exact_mut(pv).zip(self.transfer.chunks_exact(pv)) {
+            self.columns_forth.process_with_scratch(column, &mut self.scratch);
+            column.iter_mut().zip(transfer).for_each(|(value, factor)| *value *= factor);
+            self.columns_back.process_with_scratch(column, &mut self.scratch);
+        }
+        turn(&self.turned, pv, &mut self.spectrum);
+        for (line, out) in self.spectrum.chunks_exact_mut(half).zip(self.image.chunks_exact_mut(pu)) {
+            // Of a real signal by construction; rounding leaves dust that the inverse would refuse.
+            line[0].im = 0.0;
+            if pu.is_multiple_of(2) {
+                line[half - 1].im = 0.0;
+            }
+            self.back.process_with_scratch(line, out, &mut self.scratch).expect("planned sizes");
+        }
+    }
+
+    /// Takes the glare off, between the blocks' middles along straight lines.
+    fn take_off(&mut self, intensity: &mut [f32]) {
+        let ([nu, _], block, [pu, pv], bu) = (self.size, self.block, self.padded, self.blocks[0]);
+        let middle = block / 2;
+        let phase = |n: usize| (n as f32 + if block.is_multiple_of(2) { 0.5 } else { 0.0 }) / block as f32;
+        let phases: [f32; MOST_PIXELS] = std::array::from_fn(phase);
+        for (v, row) in intensity.chunks_exact_mut(nu).enumerate() {
+            let from = v + block - middle;
+            let share = phases[from % block];
+            let line = |at: usize| &self.image[((at + pv - 1) % pv) * pu..][..pu];
+            let (above, below) = (line(from / block), line(from / block + 1));
+            for (coarse, (a, b)) in self.coarse.iter_mut().zip(above.iter().zip(below)) {
+                *coarse = a + share * (b - a);
+            }
+            for (at, wide) in self.wide.chunks_exact_mut(block).take(bu + 1).enumerate() {
+                let (left, right) = (self.coarse[(at + pu - 1) % pu], self.coarse[at % pu]);
+                wide.iter_mut().zip(&phases).for_each(|(out, share)| *out = left + share * (right - left));
+            }
+            let glare = &self.wide[block - middle..][..nu];
+            row.iter_mut().zip(glare).for_each(|(x, glare)| *x = (*x - glare) * self.per_rest);
+        }
+    }
+}
+
+/// `L` at the reduced image's frequencies, with the inverse's scale and what reduction and return take away.
+fn transfer(model: &GlareModel, side_mm: [f64; 2], [pu, pv]: [usize; 2], pitch: [f64; 2]) -> Vec<f32> {
+    let half = pu / 2 + 1;
+    // Means over a block of pixels, and the triangle of a straight line, which is two such means.
+    let loss = |f: f64, axis: usize| {
+        let sinc = |x: f64| if x.abs() < 1e-9 { 1.0 } else { (PI * x).sin() / (PI * x) };
+        (sinc(f * side_mm[axis]) / sinc(f * pitch[axis])).powi(3)
+    };
+    let one = |i: usize| {
+        let (ku, kv) = (i / pv, i % pv);
+        let signed = if 2 * kv > pv { kv as f64 - pv as f64 } else { kv as f64 };
+        let (fu, fv) = (ku as f64 / (pu as f64 * side_mm[0]), signed / (pv as f64 * side_mm[1]));
+        let spread = model.share * model.spread(fu.hypot(fv));
+        let l = spread / (1.0 - model.share + spread);
+        (l / (loss(fu, 0) * loss(fv, 1)) / (pu * pv) as f64) as f32
+    };
+    (0..half * pv).map(one).collect()
+}
+
+/// Rows of so many values become columns.
+fn turn(from: &[Complex32], width: usize, to: &mut [Complex32]) {
+    let height = from.len() / width;
+    for (row, values) in from.chunks_exact(width).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            to[column * height + row] = *value;
+        }
+    }
+}

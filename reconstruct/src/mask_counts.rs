@@ -1,0 +1,70 @@
+//! How many voxels each bit of the mask has: what a volume's history tells of them.
+
+use carm::{Provenance, Stage, Volume, mask};
+use ndarray::ArrayView3;
+use std::ops::AddAssign;
+
+/// The stage that tells the counts.
+const STAGE: &str = "masks";
+const LIMITED_WARNING: &str = "% of the field of view were seen over less than half a turn";
+
+/// Voxels by bit of [`mask`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaskCounts {
+    /// All.
+    pub voxels: usize,
+    /// With each bit, in the order of [`mask::NAMES`].
+    pub with_bit: [usize; mask::NAMES.len()],
+    /// In the field of view, and yet seen over less than half a turn.
+    pub limited_in_field_of_view: usize,
+}
+
+impl MaskCounts {
+    /// Counts the voxels of a mask.
+    pub fn of(bits: ArrayView3<'_, u8>) -> Self {
+        let mut by_value = [0_usize; 256];
+        for bits in bits {
+            by_value[usize::from(*bits)] += 1;
+        }
+        let with = |wanted: u8| {
+            (0..=u8::MAX).filter(|bits| bits & wanted == wanted).map(|bits| by_value[usize::from(bits)]).sum()
+        };
+        Self {
+            voxels: bits.len(),
+            with_bit: mask::NAMES.map(|(bit, _)| with(bit)),
+            limited_in_field_of_view: with(mask::FIELD_OF_VIEW | mask::LIMITED_ANGLE),
+        }
+    }
+
+    /// Puts the counts of a volume's mask into its history, in place of earlier ones.
+    pub(crate) fn tell_of(volume: &mut Volume) {
+        if let Some(bits) = &volume.mask {
+            Self::of(bits.view()).tell(&mut volume.provenance);
+        }
+    }
+
+    /// Puts the counts into a history, in place of earlier ones.
+    pub fn tell(&self, provenance: &mut Provenance) {
+        provenance.stages.retain(|stage| stage.name != STAGE);
+        provenance.warnings.retain(|warning| !warning.ends_with(LIMITED_WARNING));
+        let named = mask::NAMES.iter().zip(self.with_bit);
+        let mut parameters: std::collections::BTreeMap<_, _> =
+            named.map(|((_, name), count)| (name.replace(' ', "_"), count.to_string())).collect();
+        parameters.insert("voxels".into(), self.voxels.to_string());
+        provenance.stages.push(Stage { name: STAGE.into(), parameters, seconds: 0.0 });
+        if self.limited_in_field_of_view > 0 {
+            let percent = 100.0 * self.limited_in_field_of_view as f64 / self.with_bit[0] as f64;
+            provenance.warnings.push(format!("{percent:.1} {LIMITED_WARNING}"));
+        }
+    }
+}
+
+impl AddAssign for MaskCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.voxels += other.voxels;
+        self.limited_in_field_of_view += other.limited_in_field_of_view;
+        for (sum, count) in self.with_bit.iter_mut().zip(other.with_bit) {
+            *sum += count;
+        }
+    }
+}
