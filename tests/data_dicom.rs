@@ -1,11 +1,9 @@
 //! DICOM as it comes: a patient's series, gantry tilt, three codecs of one frame, and files that break readers.
 
-use flate2::read::GzDecoder;
 use interchange::{inspect_file, read_volume};
-use isocenter_tests::{assert_tells_no_name, files_below, real_data, run_oracle, unpacked};
+use isocenter_tests::{assert_tells_no_name, files_below, gunzipped, real_data, run_oracle, unpacked};
 use nalgebra::{Matrix3, Vector3};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -104,14 +102,7 @@ fn data_three_codecs_of_one_angiogram_decode_alike() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = ["xa1_j2kr", "xa1_jpll", "xa1_rle"]
         .iter()
-        .map(|name| {
-            let path = folder.path().join(format!("{name}.dcm"));
-            let packed = File::open(real_data(&format!("dicom_xray/{name}.dcm.gz"))).unwrap();
-            let mut bytes = Vec::new();
-            GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-            fs::write(&path, bytes).unwrap();
-            path
-        })
+        .map(|name| gunzipped(&format!("dicom_xray/{name}.dcm.gz"), folder.path()))
         .collect();
     let hash = |path: &PathBuf| {
         let inspection = inspect_file(path);

@@ -54,6 +54,19 @@ pub fn unpacked(archive: &str) -> tempfile::TempDir {
     folder
 }
 
+/// Unpacks a `.gz` of the real data into a folder; gives the file.
+///
+/// # Panics
+/// When it cannot.
+pub fn gunzipped(name: &str, folder: &Path) -> PathBuf {
+    let packed = real_data(name);
+    let path = folder.join(packed.file_stem().expect("a file"));
+    let output = Command::new("gzip").arg("-dc").arg(&packed).output().expect("gzip");
+    assert!(output.status.success(), "{name} must unpack");
+    fs::write(&path, output.stdout).expect("a folder to write to");
+    path
+}
+
 /// Every file below a folder, sorted.
 ///
 /// # Panics

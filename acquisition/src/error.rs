@@ -75,9 +75,18 @@ pub enum AcquisitionError {
         /// What it is.
         found: f64,
     },
+    /// Maps were asked for where there are none.
+    #[error("detector maps: expected a file that carries some, found one without")]
+    NoMaps,
     /// A remark on the panel that cannot be read.
     #[error("panel model in the run's remarks: expected {expected}, found something else")]
     PanelModel {
+        /// What was missing.
+        expected: &'static str,
+    },
+    /// A remark on the grey scale that cannot be read.
+    #[error("grey scale in the run's remarks: expected {expected}, found something else")]
+    GreyScale {
         /// What was missing.
         expected: &'static str,
     },

@@ -126,6 +126,19 @@ impl RunReader {
         &self.description
     }
 
+    /// Has the run seen by another description from now on, as with newer maps; what is recorded stays as it is.
+    ///
+    /// # Errors
+    /// [`CaptureError::FrameSize`] for one of a detector of another size.
+    pub fn describe_as(&mut self, description: RunDescription) -> Result<(), CaptureError> {
+        let [expected, found] = [&self.description, &description].map(|run| run.detector.pixel_count());
+        if self.description.detector.nu != description.detector.nu || expected != found {
+            return Err(CaptureError::FrameSize { expected, found });
+        }
+        self.description = description;
+        Ok(())
+    }
+
     /// Frames that can be read.
     pub fn frame_count(&self) -> usize {
         self.headers.len()

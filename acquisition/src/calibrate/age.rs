@@ -8,6 +8,9 @@ const OLDEST_NS: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// Tube voltages apart by more than this see another gain.
 const VOLTAGE_KV: f64 = 10.0;
 
+/// How what speaks against maps begins, among a run's remarks too.
+pub(super) const AGAINST: &str = "detector maps: expected";
+
 /// Why maps may not suit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MapsDoubt {
@@ -20,6 +23,22 @@ pub enum MapsDoubt {
     },
     /// They are from the future: one of the clocks is wrong.
     FromTheFuture,
+    /// They were measured at another frame rate.
+    Rate {
+        /// Of the maps, 1/s.
+        maps_hz: f64,
+        /// Of the run, 1/s.
+        run_hz: f64,
+    },
+    /// They were measured on pixels of another size, though as many.
+    Binning {
+        /// Pitch of the maps' pixels, mm.
+        maps_mm: f64,
+        /// Pitch of the run's, mm.
+        run_mm: f64,
+    },
+    /// What was noted against them when they were put in force.
+    Noted(String),
     /// They were measured at another tube voltage.
     Voltage {
         /// Of the maps, kV.
@@ -45,6 +64,16 @@ impl fmt::Display for MapsDoubt {
             Self::FromTheFuture => f.write_str(
                 "detector maps: expected from before the run, found from after it: a clock is wrong",
             ),
+            Self::Rate { maps_hz, run_hz } => {
+                write!(f, "detector maps: expected for {run_hz} frames/s as the run, found for {maps_hz}")
+            }
+            Self::Binning { maps_mm, run_mm } => {
+                write!(
+                    f,
+                    "detector maps: expected for pixels of {run_mm} mm as the run, found of {maps_mm} mm"
+                )
+            }
+            Self::Noted(text) => f.write_str(text),
             Self::Voltage { maps_kv, run_kv } => {
                 write!(f, "detector maps: expected for {run_kv} kV as the run, found for {maps_kv} kV")
             }
@@ -65,5 +94,7 @@ pub fn doubts(run: &RunDescription, now: WallTime) -> Vec<MapsDoubt> {
     if (maps_kv - run_kv).abs() > VOLTAGE_KV {
         doubts.push(MapsDoubt::Voltage { maps_kv, run_kv });
     }
+    let noted = run.remarks.iter().filter(|remark| remark.starts_with(AGAINST));
+    doubts.extend(noted.cloned().map(MapsDoubt::Noted));
     doubts
 }

@@ -6,11 +6,13 @@
 //! neighbourhood, or its noise far out of all pixels'.
 
 mod age;
+mod install;
 mod moments;
 #[cfg(test)]
 mod tests;
 
 pub use age::{MapsDoubt, doubts};
+pub use install::{flat_frames_remark, install};
 
 use crate::error::AcquisitionError;
 use carm::{DetectorCalibration, DetectorGrid, PixelDefect, WallTime};

@@ -6,7 +6,7 @@ use super::Corrector;
 pub(super) fn correct(corrector: &Corrector, raw_counts: &[u16], intensity: &mut [f32]) -> usize {
     let mut saturated = 0_u32;
     let saturation = corrector.saturation_counts;
-    let maps = corrector.dark_counts.iter().zip(&corrector.inverse_gain);
+    let maps = corrector.dark_counts.iter().zip(corrector.inverse_gain.iter());
     for ((out, &raw), (&dark, &inverse_gain)) in intensity.iter_mut().zip(raw_counts).zip(maps) {
         *out = (f32::from(raw) - dark) * inverse_gain;
         saturated += u32::from(raw >= saturation);

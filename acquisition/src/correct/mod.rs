@@ -13,6 +13,7 @@
 mod cpu;
 mod defects;
 pub mod glare;
+pub mod grey;
 pub mod lag;
 pub mod late;
 pub mod panel;
@@ -25,8 +26,10 @@ use crate::error::AcquisitionError;
 use carm::{DetectorCalibration, DetectorGrid, FrameHeader, PixelDefect, RunDescription};
 use defects::DefectFill;
 use glare::{Glare, GlareModel};
+use grey::LogScale;
 use lag::{Lag, LagModel};
 use panel::PanelModel;
+use std::sync::Arc;
 
 /// Variance of an intensity: `electronic + per_count * intensity`, counts².
 ///
@@ -74,17 +77,17 @@ pub enum Backend {
     Cpu,
 }
 
-/// Corrects the frames of one detector mode.
+/// Corrects the frames of one detector mode. Copies share the maps.
 #[derive(Clone, Debug)]
 pub struct Corrector {
     backend: Backend,
     /// Counts `[v, u]`.
-    dark_counts: Vec<f32>,
-    gain: Vec<f32>,
+    dark_counts: Arc<[f32]>,
+    gain: Arc<[f32]>,
     /// `1 / gain`, zero at defects.
-    inverse_gain: Vec<f32>,
-    is_good: Vec<bool>,
-    fill: DefectFill,
+    inverse_gain: Arc<[f32]>,
+    is_good: Arc<[bool]>,
+    fill: Arc<DefectFill>,
     implied_defects: usize,
     air_intensity_per_mas: f64,
     saturation_counts: u16,
@@ -92,6 +95,8 @@ pub struct Corrector {
     lag: Option<Lag>,
     glare: Option<Glare>,
     grid: DetectorGrid,
+    /// Share of the unattenuated intensity that a count stands for, where counts are no intensity.
+    transmissions: Option<Arc<[f32]>>,
 }
 
 impl Corrector {
@@ -101,7 +106,11 @@ impl Corrector {
     /// As [`Corrector::new`]; [`AcquisitionError::PanelModel`].
     pub fn for_run(description: &RunDescription) -> Result<Option<Self>, AcquisitionError> {
         let Some(maps) = &description.detector_calibration else { return Ok(None) };
-        let corrector = Self::new(maps, &description.detector)?;
+        let mut corrector = Self::new(maps, &description.detector)?;
+        if let Some(scale) = LogScale::of(description)? {
+            corrector.transmissions = Some(scale.transmissions());
+            return Ok(Some(corrector));
+        }
         let PanelModel { lag, glare } = PanelModel::of(description)?;
         let corrector = if let Some(model) = lag { corrector.with_lag(model)? } else { corrector };
         Ok(Some(if let Some(model) = glare { corrector.with_glare(model)? } else { corrector }))
@@ -131,7 +140,7 @@ impl Corrector {
     /// [`AcquisitionError::DefectOutside`], [`AcquisitionError::DefectAlone`]; then nothing has changed.
     pub fn add_defects(&mut self, defects: &[PixelDefect]) -> Result<(), AcquisitionError> {
         let (nu, nv) = (self.grid.nu, self.grid.nv);
-        let mut is_good = self.is_good.clone();
+        let mut is_good = self.is_good.to_vec();
         for &defect in defects {
             let (u, v) = (defect.u as usize, defect.v as usize);
             if u >= nu || v >= nv {
@@ -139,13 +148,13 @@ impl Corrector {
             }
             is_good[v * nu + u] = false;
         }
-        self.fill = DefectFill::new(&is_good, &self.grid)?;
-        self.inverse_gain
+        self.fill = Arc::new(DefectFill::new(&is_good, &self.grid)?);
+        Arc::make_mut(&mut self.inverse_gain)
             .iter_mut()
             .zip(&is_good)
             .filter(|(_, good)| !**good)
             .for_each(|(inverse, _)| *inverse = 0.0);
-        self.is_good = is_good;
+        self.is_good = is_good.into();
         Ok(())
     }
 
@@ -185,10 +194,13 @@ impl Corrector {
             }
         }
         check_numbers(calibration)?;
-        let dark_counts: Vec<f32> = calibration.dark_counts.iter().copied().collect();
-        let gain: Vec<f32> = calibration.gain.iter().copied().collect();
-        let mut is_good: Vec<bool> =
-            dark_counts.iter().zip(&gain).map(|(d, g)| d.is_finite() && g.is_finite() && *g > 0.0).collect();
+        let dark_counts: Arc<[f32]> = calibration.dark_counts.iter().copied().collect();
+        let gain: Arc<[f32]> = calibration.gain.iter().copied().collect();
+        let mut is_good: Vec<bool> = dark_counts
+            .iter()
+            .zip(gain.iter())
+            .map(|(d, g)| d.is_finite() && g.is_finite() && *g > 0.0)
+            .collect();
         let unusable = is_good.iter().filter(|good| !**good).count();
         let mut listed_unusable = 0;
         for &defect in &calibration.defects {
@@ -207,8 +219,8 @@ impl Corrector {
             inverse_gain: inverse_gain.collect(),
             dark_counts,
             gain,
-            fill: DefectFill::new(&is_good, grid)?,
-            is_good,
+            fill: Arc::new(DefectFill::new(&is_good, grid)?),
+            is_good: is_good.into(),
             implied_defects: unusable.saturating_sub(listed_unusable),
             air_intensity_per_mas: calibration.air_intensity_per_mas,
             saturation_counts: calibration.saturation_counts,
@@ -219,6 +231,7 @@ impl Corrector {
             lag: None,
             glare: None,
             grid: *grid,
+            transmissions: None,
         })
     }
 
@@ -246,14 +259,19 @@ impl Corrector {
         out.intensity.resize(expected, 0.0);
         out.saturated.clear();
         let mut lag = self.lag.take();
-        out.saturated_pixels = match (&mut lag, self.backend) {
-            (Some(lag), _) => self.correct_lagging(lag, header, raw_counts, &mut out.intensity),
-            (None, Backend::Reference) => reference::correct(self, raw_counts, &mut out.intensity),
-            (None, Backend::Cpu) => cpu::correct(self, raw_counts, &mut out.intensity),
+        out.saturated_pixels = match (&self.transmissions, &mut lag, self.backend) {
+            (Some(shares), ..) => {
+                let counts = out.intensity.iter_mut().zip(raw_counts);
+                counts.for_each(|(out, &raw)| *out = air_intensity * shares[usize::from(raw)]);
+                0
+            }
+            (None, Some(lag), _) => self.correct_lagging(lag, header, raw_counts, &mut out.intensity),
+            (None, None, Backend::Reference) => reference::correct(self, raw_counts, &mut out.intensity),
+            (None, None, Backend::Cpu) => cpu::correct(self, raw_counts, &mut out.intensity),
         };
         self.lag = lag;
         if out.saturated_pixels > 0 {
-            let good = raw_counts.iter().zip(&self.is_good).enumerate();
+            let good = raw_counts.iter().zip(self.is_good.iter()).enumerate();
             let full = good.filter(|(_, (count, good))| **good && **count >= self.saturation_counts);
             out.saturated.extend(full.map(|(pixel, _)| pixel as u32));
         }

@@ -34,6 +34,11 @@ impl PanelModel {
         let remark = description.remarks.iter().find(|remark| remark.split(' ').next() == Some(MARK));
         remark.map_or(Ok(Self::default()), |remark| remark.parse())
     }
+
+    /// Takes what a run's description says of its panel out of it.
+    pub(crate) fn take_from(description: &mut RunDescription) {
+        description.remarks.retain(|remark| remark.split(' ').next() != Some(MARK));
+    }
 }
 
 impl fmt::Display for PanelModel {

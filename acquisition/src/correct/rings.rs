@@ -9,6 +9,7 @@
 
 use super::{CorrectedFrame, Corrector};
 use crate::error::AcquisitionError;
+use std::sync::Arc;
 
 /// Neighbours on each side.
 const REACH: usize = 4;
@@ -134,8 +135,8 @@ impl Corrector {
         if expected != found {
             return Err(AcquisitionError::FrameSize { expected, found });
         }
-        let gains = self.gain.iter_mut().zip(&mut self.inverse_gain);
-        for ((gain, inverse), factor) in gains.zip(factors) {
+        let (gain, inverse) = (Arc::make_mut(&mut self.gain), Arc::make_mut(&mut self.inverse_gain));
+        for ((gain, inverse), factor) in gain.iter_mut().zip(inverse).zip(factors) {
             *gain /= factor;
             *inverse *= factor;
         }

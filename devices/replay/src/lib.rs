@@ -42,14 +42,14 @@ mod span;
 mod tests;
 
 pub use error::ReplayError;
-pub use faults::{Fault, FaultKind, FaultSchedule};
+pub use faults::{Fault, FaultKind, FaultLog, FaultSchedule};
 pub use span::{FramePosition, Span};
 
 use capture::{CaptureError, RunReader};
 use carm::{DeviceError, DeviceTime, FrameHeader, FrameSource, RunDescription, SourceEvent};
 use faults::Injector;
 use schedule::Schedule;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -89,6 +89,8 @@ impl Default for ReplayOptions {
 /// A recording as a device.
 pub struct ReplayDevice {
     reader: RunReader,
+    /// The recording's, with what is not as it was recorded among its remarks.
+    description: RunDescription,
     /// Frames that are played, by index.
     played: Range<usize>,
     next: usize,
@@ -136,7 +138,8 @@ impl ReplayDevice {
         };
         let reader = RunReader::open(path)?;
         let played = options.span.indices(reader.headers())?;
-        let description = reader.description();
+        let mut description = reader.description().clone();
+        description.remarks.extend(remarks(&options, &reader, &played));
         let has_faults = !options.faults.faults.is_empty();
         let injector =
             has_faults.then(|| Injector::new(options.faults, description.detector, description.bits_stored));
@@ -153,6 +156,7 @@ impl ReplayDevice {
             ready: VecDeque::new(),
             held_back: Vec::new(),
             played,
+            description,
             reader,
         };
         device.pass_over();
@@ -174,9 +178,19 @@ impl ReplayDevice {
         self.damaged_frames
     }
 
-    /// How often each kind of fault has hit so far.
-    pub fn injected(&self) -> BTreeMap<FaultKind, u64> {
-        self.injector.as_ref().map(|injector| injector.injected().clone()).unwrap_or_default()
+    /// The account of injected faults, which goes on while the device plays elsewhere.
+    pub fn fault_log(&self) -> FaultLog {
+        self.injector.as_ref().map(|injector| injector.log().clone()).unwrap_or_default()
+    }
+
+    /// Has the run seen by another description, as with newer maps; its counts stay as they were recorded.
+    ///
+    /// # Errors
+    /// [`ReplayError::Recording`] for one of a detector of another size.
+    pub fn describe_as(&mut self, description: RunDescription) -> Result<(), ReplayError> {
+        self.reader.describe_as(description.clone())?;
+        self.description = description;
+        Ok(())
     }
 
     /// Goes on with the frame of an index, at once: a single read of the file fetches it, wherever it lies.
@@ -286,9 +300,29 @@ impl ReplayDevice {
     }
 }
 
+/// What a recording of this replay must say, so that nobody takes it for what the device delivered.
+fn remarks(options: &ReplayOptions, reader: &RunReader, played: &Range<usize>) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if *played != (0..reader.frame_count()) {
+        let number = |index: usize| reader.headers().get(index).map_or(0, |header| header.sequence);
+        let (first, last) = (number(played.start), number(played.end.saturating_sub(1)));
+        remarks
+            .push(format!("a part of a recording: frames {first} to {last}; earlier ones left lag behind"));
+    }
+    if options.times != Some(1) {
+        remarks.push("a recording played again and again".into());
+    }
+    let FaultSchedule { seed, faults } = &options.faults;
+    if !faults.is_empty() {
+        let kinds: Vec<&str> = faults.iter().map(|fault| fault.kind.name()).collect();
+        remarks.push(format!("a recording with faults on purpose: {}, seed {seed}", kinds.join(", ")));
+    }
+    remarks
+}
+
 impl FrameSource for ReplayDevice {
     fn description(&self) -> &RunDescription {
-        self.reader.description()
+        &self.description
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {

@@ -53,7 +53,7 @@ impl Span {
     ///
     /// # Errors
     /// [`ReplayError::EmptySpan`]; a run without any frame is played as it is.
-    pub(crate) fn indices(&self, headers: &[FrameHeader]) -> Result<Range<usize>, ReplayError> {
+    pub fn indices(&self, headers: &[FrameHeader]) -> Result<Range<usize>, ReplayError> {
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else { return Ok(0..0) };
         let seconds =
             |header: &FrameHeader| (header.stamps.device.0 as f64 - first.stamps.device.0 as f64) * 1e-9;

@@ -1,8 +1,9 @@
 //! All outside file formats: DICOM, NIfTI, MetaImage, NRRD, RTK geometry, projection stacks, and surfaces (STL, 3MF,
 //! OBJ, PLY).
 //!
-//! The ways in are [`read_volume`], [`read_projection_stack`], [`read_mesh`] and [`inspect_file`]; the ways out are
-//! [`write_volume`] with its [`WriteOptions`], [`write_labels`], and [`write_mesh`]. Every volume arrives in LPS millimetres with its
+//! The ways in are [`read_volume`], [`read_projection_stack`], [`Angiogram`], [`read_mesh`] and [`inspect_file`]; the ways
+//! out are [`write_volume`] with its [`WriteOptions`], [`write_labels`], [`AngiogramWriter`], and [`write_mesh`]. Every
+//! volume arrives in LPS millimetres with its
 //! orientation, left-handed voxel axes included; every failure is an [`InterchangeError`] that names the file, what was
 //! expected and what was found, and never a patient. Files appear whole or not at all.
 //!
@@ -51,8 +52,9 @@ mod samples;
 mod stored;
 
 pub use dicom::{
-    DicomClass, EncapsulatedStl, Segment, SegmentProperty, read_dicom, read_encapsulated_stl,
-    write_encapsulated_stl, write_segmentation,
+    ARBITRARY_GREY, Angiogram, AngiogramFrames, AngiogramWriter, DicomClass, EncapsulatedStl,
+    NOMINAL_GEOMETRY, Segment, SegmentProperty, WrittenAngiogram, is_angiogram, read_dicom,
+    read_encapsulated_stl, write_encapsulated_stl, write_segmentation,
 };
 pub use error::{InterchangeError, SeriesSummary};
 pub use format::{VolumeFormat, WriteOptions, read_volume, write_volume};

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use nalgebra::{Matrix3, Point3};
 use reconstruct::{Apodisation, Backend};
+use replay::FramePosition;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -28,6 +29,8 @@ pub enum Command {
     Demo(Demo),
     /// Image a CT or a phantom with the virtual C-arm.
     Simulate(Simulate),
+    /// Measure detector maps from frames without X-rays and even fields.
+    Calibrate(Calibrate),
     /// Play a recorded run as a device.
     Replay(Replay),
     /// Reconstruct a run or a projection stack.
@@ -44,7 +47,7 @@ pub enum Command {
     /// One device of the daemon, its frames to standard input.
     #[command(hide = true)]
     Driver(DriverOptions),
-    /// Convert a volume to another format.
+    /// Convert a volume to another format, or a projection run to or from DICOM.
     Convert(Convert),
     /// Tell what a file is and whether it is sound.
     Inspect(Inspect),
@@ -149,17 +152,62 @@ pub struct Simulate {
     pub threads: Option<usize>,
 }
 
+/// Options of `calibrate`.
+#[derive(Args)]
+pub struct Calibrate {
+    /// A run without X-rays.
+    #[arg(long)]
+    pub dark: PathBuf,
+    /// A run of an even field, nothing in the beam; more of them at other exposures make the gain a slope.
+    #[arg(long, required = true)]
+    pub flat: Vec<PathBuf>,
+    /// The maps to write: a run file without frames, for `--maps` and the daemon's configuration.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Frames left out at the beginning of each field, while the panel settles.
+    #[arg(long, default_value_t = 16)]
+    pub skip: u32,
+    /// Pixels binned along each side.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub binning: u8,
+}
+
 /// Options of `replay`.
 #[derive(Args)]
 pub struct Replay {
-    /// The recorded run.
-    pub run: PathBuf,
+    /// The recorded run, or X-Ray Angiographic or Radiofluoroscopic DICOM.
+    #[arg(required_unless_present = "compare")]
+    pub run: Option<PathBuf>,
     /// A factor of the recorded speed, or `max`.
     #[arg(long, default_value = "1")]
     pub speed: Speed,
+    /// Where to begin: a frame such as 812, or a time such as 27.5s. Lag and noise filter know the frames before.
+    #[arg(long)]
+    pub from: Option<FramePosition>,
+    /// The last frame to play.
+    #[arg(long)]
+    pub to: Option<FramePosition>,
+    /// How often to play it; numbers and the device's clock go on.
+    #[arg(long = "loop", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub times: u32,
+    /// Faults on purpose: a schedule in TOML with a seed.
+    #[arg(long)]
+    pub faults: Option<PathBuf>,
+    /// Tell a hash of all frames after each stage, each frame corrected and shown, whatever the speed.
+    #[arg(long)]
+    pub hashes: bool,
+    /// Instead of playing, show these frames as an uninterrupted replay would, and tell how long each took to find.
+    #[arg(long, value_name = "POSITION", value_delimiter = ',', conflicts_with_all = ["speed", "step", "from", "to", "times", "faults", "hashes", "record", "out"])]
+    pub show: Vec<FramePosition>,
+    /// Instead of playing, tell where two recordings part: first frame, stage and value. Exit 1 when they do.
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "maps", "show", "speed", "step", "from", "to", "times", "faults", "hashes", "record", "out"])]
+    pub compare: Vec<PathBuf>,
     /// One frame at a time, each on Enter.
     #[arg(long, conflicts_with = "speed")]
     pub step: bool,
+    /// Detector maps instead of the run's own.
+    #[arg(long)]
+    pub maps: Option<PathBuf>,
     /// Record what is played into a new run.
     #[arg(long)]
     pub record: Option<PathBuf>,
@@ -200,7 +248,7 @@ impl FromStr for Speed {
 /// Options of `reconstruct`.
 #[derive(Args)]
 pub struct Reconstruct {
-    /// A run (`.mcap`), a projection stack (`.mha`, `.mhd`, raw with `meta.json`), or its folder.
+    /// A run (`.mcap`, or X-Ray Angiographic or Radiofluoroscopic DICOM), a projection stack (`.mha`, `.mhd`, raw with `meta.json`), or its folder.
     pub input: PathBuf,
     /// RTK geometry (`.xml`) or matrices (`.txt`) of a stack.
     #[arg(long)]
@@ -211,6 +259,9 @@ pub struct Reconstruct {
     /// Geometry of the second stack.
     #[arg(long, requires = "second_sweep")]
     pub second_geometry: Option<PathBuf>,
+    /// Detector maps instead of the run's own.
+    #[arg(long)]
+    pub maps: Option<PathBuf>,
     /// The volume to write.
     #[arg(long)]
     pub out: PathBuf,
@@ -221,7 +272,7 @@ pub struct Reconstruct {
     /// Options of the volume.
     #[command(flatten)]
     pub volume: VolumeOptions,
-    /// Attenuation of water, 1/mm: for `--hu` and `--truncation water` of a stack.
+    /// Attenuation of water, 1/mm: for `--hu` and `--truncation water` of a stack, and for a run in DICOM.
     #[arg(long, default_value_t = 0.02059, value_parser = positive)]
     pub mu_water: f64,
     /// Options of iterating.
@@ -557,6 +608,9 @@ pub struct Convert {
     /// How the patient lay, for DICOM.
     #[arg(long)]
     pub position: Option<carm::PatientPosition>,
+    /// Attenuation of water, 1/mm, for a run from DICOM.
+    #[arg(long, value_parser = positive)]
+    pub mu_water: Option<f64>,
 }
 
 /// DICOM objects for volumes.

@@ -6,8 +6,10 @@ mod cancel;
 mod cli;
 mod commands;
 mod console;
+mod maps;
 mod picture;
 mod report;
+mod runs;
 mod tissue;
 mod volumes;
 

@@ -74,3 +74,39 @@ fn data_broken_meshes_are_inspected_with_every_defect_named() {
         assert!(ran.code == Some(1) && findings.contains(defect), "{name}: {findings}");
     }
 }
+
+/// A coronary angiogram of 96 frames, JPEG in several fragments each, replayed; each frame is what SimpleITK decodes.
+#[test]
+fn data_angiogram_is_replayed_as_simpleitk_decodes_it() {
+    /// Two decoders of one lossy frame round differently.
+    const ROUNDING: f64 = 0.25;
+    let folder = tempfile::tempdir().unwrap();
+    let unpack = |name: &str| isocenter_tests::gunzipped(&format!("dicom_xray/{name}.gz"), folder.path());
+    let object = unpack("xa_coronary_96frames_jpeg.dcm");
+    let played = program::done(&[&"replay", &object, &"--speed", &"max", &"--hashes"]);
+    assert_eq!((&played["frames"], &played["hashes"]["frames"]), (&96.into(), &96.into()), "{played}");
+    let missing = played["missing"].to_string();
+    for name in ["ImagerPixelSpacing", "source to isocenter", "source to detector", "exposure"] {
+        assert!(missing.contains(name), "{name} in {missing}");
+    }
+    let run = folder.path().join("run.mcap");
+    let told = program::done(&[&"convert", &object, &run]);
+    assert!((told["frame_rate_hz"].as_f64().unwrap() - 1000.0 / 33.0).abs() < 1e-9, "{told}");
+    assert_eq!(told["views"], 0);
+    let means = isocenter_tests::run_oracle("angiogram.py", &["means", object.to_str().unwrap()]);
+    let mut reader = capture::RunReader::open(&run).unwrap();
+    let mut counts = vec![0; 512 * 512];
+    for (index, mean) in means.as_array().unwrap().iter().enumerate() {
+        let header = reader.read_frame(index, &mut counts).unwrap();
+        assert!((header.gantry.primary_angle_rad.to_degrees() + 32.0).abs() < 1e-9);
+        let found = counts.iter().map(|&count| f64::from(count)).sum::<f64>() / counts.len() as f64;
+        assert!((found - mean.as_f64().unwrap()).abs() < ROUNDING, "frame {index}: {found} against {mean}");
+    }
+    let ran = program::isocenter(&[&"reconstruct", &object, &"--out", &folder.path().join("a.nii")]);
+    assert!(ran.code == Some(1) && ran.stderr.contains("makes no volume"), "{ran:?}");
+
+    let fluoroscopy = unpack("rf_siemens_shoulder.dcm");
+    let played = program::done(&[&"replay", &fluoroscopy, &"--speed", &"max"]);
+    assert_eq!(played["frames"], 1, "{played}");
+    assert_tells_no_name(&fluoroscopy, &played.to_string());
+}

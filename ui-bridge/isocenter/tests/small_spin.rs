@@ -68,6 +68,25 @@ pub fn fluoroscopy(folder: &Path) -> PathBuf {
     path
 }
 
+/// Writes a protocol of a `dark-field` or `flat-field` of the same detector into a folder: 64 frames.
+pub fn field(folder: &Path, kind: &str, tube_current_ma: f64) -> PathBuf {
+    let path = folder.join(format!("{kind}-{tube_current_ma}.toml"));
+    let (head, _volume) = SPIN.split_once("[volume]").unwrap();
+    let changes = [
+        ("name = \"small-spin\"", "name = \"small-field\"".to_string()),
+        ("kind = \"spin\"", format!("kind = \"{kind}\"")),
+        ("views = 90", "views = 64".into()),
+        ("arc_deg = 220.0", "arc_deg = 0.0".into()),
+        ("ramp_s = 0.4", "ramp_s = 0.0".into()),
+        ("tube_current_ma = 150.0", format!("tube_current_ma = {tube_current_ma:.1}")),
+        // Counts of the bare beam follow the current.
+        ("air_counts = 56000.0", format!("air_counts = {:.1}", 56_000.0 * tube_current_ma / 150.0)),
+    ];
+    let text = changes.iter().fold(head.to_string(), |text, (from, to)| text.replace(from, to));
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
 /// Images a water cylinder with the spin into `folder/name`, with further options.
 pub fn image(folder: &Path, name: &str, options: &[Argument<'_>]) -> PathBuf {
     let (protocol, run) = (protocol(folder), folder.join(name));

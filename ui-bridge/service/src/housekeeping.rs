@@ -2,11 +2,13 @@
 
 use crate::alarms::{Alarms, Severity};
 use crate::capacity::RecorderCapacity;
+use crate::clock::wall_now;
 use crate::error::ServiceError;
 use crate::jobs::{JobState, Jobs};
 use crate::retention::{Retention, make_room};
 use crate::runs::Runs;
 use crate::stream::{RecordingState, Shared, StreamShape, lock};
+use acquisition::calibrate::{MapsDoubt, doubts};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -76,6 +78,22 @@ impl House {
         self.look_at_the_disk();
         self.look_at_the_recorders();
         self.look_at_the_dose();
+        self.look_at_the_maps();
+    }
+
+    /// Maps grow old while the daemon runs. A device without any shows raw counts, and its frames say so.
+    fn look_at_the_maps(&self) {
+        for stream in &self.streams {
+            let Some(rings) = stream.rings.get() else { continue };
+            let found = doubts(&rings.description, wall_now()).into_iter();
+            let against: Vec<String> =
+                found.filter(|doubt| *doubt != MapsDoubt::Missing).map(|doubt| doubt.to_string()).collect();
+            if against.is_empty() {
+                self.alarms.clear(&stream.name, "maps");
+            } else {
+                self.alarms.raise(&stream.name, "maps", Severity::Warning, against.join("; "));
+            }
+        }
     }
 
     fn look_at_the_dose(&self) {

@@ -1,8 +1,9 @@
 //! Where two recordings part: the first frame, the first stage, the first value.
 
 use crate::error::SessionError;
-use crate::recorded::Progress;
-use crate::witness::Stages;
+use crate::recorded::{Progress, reconstruct_run};
+use crate::stages::Stages;
+use crate::views::RunSettings;
 use capture::RunReader;
 use carm::{FrameHeader, RunDescription};
 use std::fmt::Debug;
@@ -12,7 +13,7 @@ use std::fmt::Debug;
 pub struct Difference {
     /// The frame's number in the first run; none for what holds for the whole run.
     pub sequence: Option<u64>,
-    /// `description`, `frames`, `header`, `counts`, `corrected` or `live`, in the order in which they are made.
+    /// `description`, `frames`, `header`, `counts`, `corrected`, `live` or `volume`, in the order in which they are made.
     pub stage: &'static str,
     /// Which value: a field, or a pixel.
     pub value: String,
@@ -70,6 +71,32 @@ pub fn compare_runs(
     Ok(Comparison { same_frames: frames as u64, difference })
 }
 
+/// Reconstructs both runs and gives the first voxel that differs. What frames that are the same cannot tell shows here: other
+/// matrices, another beam, another position of the patient.
+///
+/// # Errors
+/// As [`reconstruct_run`].
+pub fn compare_volumes(
+    runs: [&mut RunReader; 2],
+    settings: &RunSettings,
+    progress: &mut dyn Progress,
+) -> Result<Option<Difference>, SessionError> {
+    let [a, b] = runs;
+    let a = reconstruct_run(a, settings, progress)?.volume;
+    let b = reconstruct_run(b, settings, progress)?.volume;
+    let told =
+        |value: String, found, count| Difference { sequence: None, stage: "volume", value, found, count };
+    if a.grid != b.grid {
+        let found = [format!("{:?}", a.grid), format!("{:?}", b.grid)];
+        return Ok(Some(told("grid".into(), found, 1)));
+    }
+    let mut different =
+        a.values.indexed_iter().zip(&b.values).filter(|((_, x), y)| x.to_bits() != y.to_bits());
+    let Some((((z, y, x), first), second)) = different.next() else { return Ok(None) };
+    let count = 1 + different.count() as u64;
+    Ok(Some(told(format!("voxel x {x}, y {y}, z {z} in HU"), [first.to_string(), second.to_string()], count)))
+}
+
 /// Without these the frames cannot be laid side by side.
 fn descriptions(a: &RunDescription, b: &RunDescription) -> Option<Difference> {
     let differs = |value: &str, found: [String; 2]| {
@@ -125,7 +152,7 @@ fn frame_difference(
     for ((stages, header), counts) in stages.iter_mut().zip(headers).zip(counts) {
         stages.make(header, counts)?;
     }
-    let [a, b] = [&stages[0].made, &stages[1].made];
+    let [a, b] = [stages[0].made(), stages[1].made()];
     let bits = |frame: &[f32]| frame.iter().map(|value| Bits(*value)).collect::<Vec<_>>();
     let corrected = || {
         let [a, b] = [bits(&a.corrected.intensity), bits(&b.corrected.intensity)];

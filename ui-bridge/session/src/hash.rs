@@ -1,4 +1,4 @@
-//! The hash by which two volumes are the same.
+//! The hashes by which two volumes, or two images, are the same.
 
 use carm::{Volume, VolumeGrid};
 
@@ -12,6 +12,18 @@ pub fn volume_hash(volume: &Volume) -> String {
         hasher.add(&bytes);
     }
     hasher.finish()
+}
+
+/// BLAKE3 over the counts of an image, little-endian, as hexadecimal text.
+pub fn image_hash(counts: &[u16]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = Vec::with_capacity(1 << 14);
+    for chunk in counts.chunks(1 << 13) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|count| count.to_le_bytes()));
+        hasher.update(&bytes);
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// The same hash for a volume that passes by in pieces.

@@ -2,7 +2,9 @@
 //!
 //! [`run_spin`] plays a [`carm::FrameSource`] through ring, recorder, live view and streaming reconstruction;
 //! [`reconstruct_run`] makes the same volume, bit for bit, from a recording; [`ViewMaker`] is what both do with
-//! a frame, and [`StageTimes`] holds the clock that the reconstruction itself must not read.
+//! a frame, and [`StageTimes`] holds the clock that the reconstruction itself must not read. For engineers, [`Witness`]
+//! hashes what each stage makes of a replay, [`Seeker`] shows any frame as an uninterrupted replay would, and
+//! [`compare_runs`] finds where two recordings part.
 //!
 //! # Example
 //!
@@ -52,18 +54,22 @@ mod live;
 mod panel;
 mod recorded;
 mod recorder;
+mod seek;
 mod spin;
+mod stages;
 mod timing;
 mod views;
 mod witness;
 
-pub use compare::{Comparison, Difference, compare_runs};
+pub use compare::{Comparison, Difference, compare_runs, compare_volumes};
 pub use error::SessionError;
-pub use hash::{VolumeHasher, volume_hash};
+pub use hash::{VolumeHasher, image_hash, volume_hash};
 pub use lag::LagLog;
 pub use live::LiveReport;
 pub use recorded::{Progress, RunReconstruction, reconstruct_run};
+pub use seek::Seeker;
 pub use spin::{SpinOptions, SpinReport, run_spin};
+pub use stages::{Made, Stages};
 pub use timing::StageTimes;
 pub use views::{RunSettings, ViewMaker, plan_partial, plan_run};
 pub use witness::{FrameHashes, Witness, WitnessHandle};

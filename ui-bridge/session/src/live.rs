@@ -4,7 +4,6 @@ use crate::error::SessionError;
 use crate::lag::LagLog;
 use crate::spin::{LONGEST_WAIT, Shared};
 use acquisition::{CorrectedFrame, Corrector, NewestReader};
-use carm::RunDescription;
 use std::time::Instant;
 
 /// What the live view showed.
@@ -25,12 +24,13 @@ pub struct LiveReport {
 /// Shows frames until the device has ended.
 pub(crate) fn show_live(
     mut reader: NewestReader,
-    description: &RunDescription,
+    pixels: usize,
+    corrector: Option<Corrector>,
     shared: &Shared,
 ) -> Result<LiveReport, SessionError> {
     let mut report = LiveReport::default();
-    let Some(mut corrector) = Corrector::for_run(description)? else { return Ok(report) };
-    let mut counts = vec![0; description.detector.pixel_count()];
+    let Some(mut corrector) = corrector else { return Ok(report) };
+    let mut counts = vec![0; pixels];
     let mut corrected = CorrectedFrame::default();
     loop {
         match reader.next(&mut counts)? {

@@ -4,6 +4,7 @@ use crate::error::SessionError;
 use crate::panel::LearnedPanel;
 use crate::timing::StageTimes;
 use crate::views::{RunSettings, ViewMaker, plan_partial, plan_run};
+use acquisition::Corrector;
 use capture::RunReader;
 use carm::{FrameHeader, Volume};
 use reconstruct::{Fdk, FdkPlan, Observer, ReconstructError, SecondPass, to_hu};
@@ -48,12 +49,22 @@ pub fn reconstruct_run(
     settings: &RunSettings,
     progress: &mut dyn Progress,
 ) -> Result<RunReconstruction, SessionError> {
+    reconstruct_after(reader, settings, None, progress)
+}
+
+/// As [`reconstruct_run`], with a correction that has seen frames before the recording.
+pub(crate) fn reconstruct_after(
+    reader: &mut RunReader,
+    settings: &RunSettings,
+    corrector: Option<&Corrector>,
+    progress: &mut dyn Progress,
+) -> Result<RunReconstruction, SessionError> {
     let planning = Instant::now();
     let plan = Arc::new(plan_run(reader.description(), settings)?);
     let planning = planning.elapsed();
-    match feed(reader, plan, planning, settings, progress) {
+    match feed(reader, plan, planning, settings, corrector, progress) {
         Err(SessionError::Reconstruct(ReconstructError::SweepCutShort { planned_deg, covered_deg })) => {
-            let mut partial = reconstruct_partial(reader, settings, progress)?;
+            let mut partial = reconstruct_partial(reader, settings, corrector, progress)?;
             partial.volume.provenance.warnings.push(format!(
                 "the sweep covered {covered_deg:.1} of {planned_deg:.1} planned degrees; weights are confidence-normalised"
             ));
@@ -66,6 +77,7 @@ pub fn reconstruct_run(
 fn reconstruct_partial(
     reader: &mut RunReader,
     settings: &RunSettings,
+    corrector: Option<&Corrector>,
     progress: &mut dyn Progress,
 ) -> Result<RunReconstruction, SessionError> {
     let planning = Instant::now();
@@ -78,7 +90,7 @@ fn reconstruct_partial(
         .collect::<Result<Vec<_>, _>>()?;
     let plan = Arc::new(plan_partial(reader.description(), matrices, settings)?);
     let planning = planning.elapsed();
-    feed(reader, plan, planning, settings, progress)
+    feed(reader, plan, planning, settings, corrector, progress)
 }
 
 fn feed(
@@ -86,9 +98,10 @@ fn feed(
     plan: Arc<FdkPlan>,
     planning: Duration,
     settings: &RunSettings,
+    corrector: Option<&Corrector>,
     progress: &mut dyn Progress,
 ) -> Result<RunReconstruction, SessionError> {
-    let mut maker = ViewMaker::new(reader.description())?;
+    let mut maker = ViewMaker::after(reader.description(), corrector.cloned())?;
     let mut stages = StageTimes::default();
     let learned = settings.corrects_rings.then(|| LearnedPanel::of(reader)).transpose()?;
     if let Some(learned) = &learned {

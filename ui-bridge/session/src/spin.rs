@@ -7,11 +7,11 @@
 use crate::error::SessionError;
 use crate::lag::LagLog;
 use crate::live::{LiveReport, show_live};
-use crate::recorded::{Progress, finish, push_frame, reconstruct_run};
+use crate::recorded::{Progress, finish, push_frame, reconstruct_after};
 use crate::recorder::Recorder;
 use crate::timing::StageTimes;
 use crate::views::{RunSettings, ViewMaker, plan_run};
-use acquisition::{Delivery, FrameRing, LosslessReader, RingProducer};
+use acquisition::{Corrector, Delivery, FrameRing, LosslessReader, RingProducer};
 use capture::{RunReader, RunSummary};
 use carm::{FrameHeader, FrameSource, HostTime, RunDescription, SourceEvent, Volume};
 use reconstruct::{Fdk, ReconstructError, to_hu};
@@ -26,7 +26,7 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_millis(20);
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a spin is to do beside showing live images.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct SpinOptions {
     /// How the volume is made; absent for a run that makes none.
     pub volume: Option<RunSettings>,
@@ -39,6 +39,8 @@ pub struct SpinOptions {
     pub device_waits: bool,
     /// Without a frame for so long, a rotating spin is at fault.
     pub frame_timeout: Duration,
+    /// The correction as earlier frames of the same run left it; by default that of a panel which has rested.
+    pub corrector: Option<Corrector>,
 }
 
 impl Default for SpinOptions {
@@ -49,6 +51,7 @@ impl Default for SpinOptions {
             ring_slots: 64,
             device_waits: false,
             frame_timeout: Duration::from_secs(5),
+            corrector: None,
         }
     }
 }
@@ -145,6 +148,10 @@ pub fn run_spin(
     };
     let recorder_reader = shared.ring.lossless_reader();
     let live_reader = shared.ring.newest_reader();
+    let corrector = match &options.corrector {
+        Some(corrector) => Some(corrector.clone()),
+        None => Corrector::for_run(&description)?,
+    };
     let recorder = match &options.record {
         Some(path) => Some(Recorder::create(path, &description, options.frame_timeout)?),
         None => None,
@@ -154,7 +161,8 @@ pub fn run_spin(
         let _guard = StopOnPanic(shared);
         let device = scope.spawn(move || run_device(source.as_mut(), producer, shared, options));
         let recorder = recorder.map(|recorder| scope.spawn(move || recorder.run(recorder_reader, shared)));
-        let live = scope.spawn(move || show_live(live_reader, description, shared));
+        let pixels = description.detector.pixel_count();
+        let live = scope.spawn(move || show_live(live_reader, pixels, corrector, shared));
         let volume = match reconstruction {
             Some(reconstruction) => reconstruction.run(description, shared, progress).map(Some),
             None => watch(shared, expected as u64, progress).map(|()| None),
@@ -212,7 +220,8 @@ fn remake_from_recording(options: &SpinOptions, progress: &mut dyn Progress) -> 
     let (Some(path), Some(settings)) = (&options.record, &options.volume) else {
         return Err(SessionError::ThreadEnded { thread: "reconstruction" });
     };
-    let made = reconstruct_run(&mut RunReader::open(path)?, settings, progress)?;
+    let mut recording = RunReader::open(path)?;
+    let made = reconstruct_after(&mut recording, settings, options.corrector.as_ref(), progress)?;
     Ok(Made { volume: Some(made.volume), stages: made.stages, ..Made::default() })
 }
 
@@ -307,7 +316,7 @@ impl Reconstruction {
     ) -> Result<Self, SessionError> {
         Ok(Self {
             fdk: Fdk::new(Arc::new(plan_run(description, settings)?)),
-            maker: ViewMaker::new(description)?,
+            maker: ViewMaker::after(description, options.corrector.clone())?,
             reader: shared.ring.lossless_reader(),
             recording: options.record.clone(),
             position: 0,

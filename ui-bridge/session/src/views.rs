@@ -67,14 +67,24 @@ impl ViewMaker {
     /// # Errors
     /// [`SessionError::NotASpin`] when it does not; maps or matrices that are unusable.
     pub fn new(description: &RunDescription) -> Result<Self, SessionError> {
+        Self::after(description, None)
+    }
+
+    /// As [`ViewMaker::new`], with a correction that has seen the frames before.
+    ///
+    /// # Errors
+    /// As [`ViewMaker::new`].
+    pub fn after(description: &RunDescription, corrector: Option<Corrector>) -> Result<Self, SessionError> {
         let missing = |expected| SessionError::NotASpin { protocol: description.protocol.clone(), expected };
         let maps =
             description.detector_calibration.as_ref().ok_or_else(|| missing("detector calibration maps"))?;
         if description.planned_views.is_empty() {
             return Err(missing("planned views with calibrated matrices"));
         }
-        let corrector =
-            Corrector::for_run(description)?.ok_or_else(|| missing("detector calibration maps"))?;
+        let corrector = match corrector {
+            Some(corrector) => corrector,
+            None => Corrector::for_run(description)?.ok_or_else(|| missing("detector calibration maps"))?,
+        };
         let counts_per_quantum = (maps.variance_per_count * corrector.noise_gain().powi(2)) as f32;
         Ok(Self {
             corrected: CorrectedFrame::default(),

@@ -5,8 +5,7 @@
 //! for. Two replays with the same hashes made the same images to the last bit.
 
 use crate::error::SessionError;
-use acquisition::{CorrectedFrame, Corrector, LiveChain, LiveSettings, LiveStages};
-use capture::RunReader;
+use crate::stages::Stages;
 use carm::{DeviceError, FrameHeader, FrameSource, RunDescription, SourceEvent};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,45 +20,6 @@ pub struct FrameHashes {
     pub corrected: Option<String>,
     /// Live images with their windows.
     pub live: String,
-}
-
-/// What one frame became.
-#[derive(Clone, Debug)]
-pub(crate) struct Made {
-    pub corrected: CorrectedFrame,
-    pub image: Vec<u16>,
-    pub window: [u16; 2],
-}
-
-/// Correction and live chain as a session has them, on every frame.
-pub(crate) struct Stages {
-    corrector: Option<Corrector>,
-    chain: LiveChain,
-    pub made: Made,
-}
-
-impl Stages {
-    pub(crate) fn new(description: &RunDescription) -> Result<Self, SessionError> {
-        let image = vec![0; description.detector.pixel_count()];
-        Ok(Self {
-            corrector: Corrector::for_run(description)?,
-            chain: LiveChain::new(description, LiveSettings::default())?,
-            made: Made { corrected: CorrectedFrame::default(), image, window: [0; 2] },
-        })
-    }
-
-    pub(crate) fn has_correction(&self) -> bool {
-        self.corrector.is_some()
-    }
-
-    pub(crate) fn make(&mut self, header: &FrameHeader, counts: &[u16]) -> Result<(), SessionError> {
-        if let Some(corrector) = &mut self.corrector {
-            corrector.correct(header, counts, &mut self.made.corrected)?;
-        }
-        let window = self.chain.show(header, counts, LiveStages::USUAL, &mut self.made.image)?.window;
-        self.made.window = [window.low, window.high];
-        Ok(())
-    }
 }
 
 /// A source whose every frame is hashed on its way.
@@ -97,40 +57,20 @@ impl WitnessHandle {
 }
 
 impl Witness {
-    /// Stands in front of a source.
+    /// Stands in front of a source whose frames are the first that the panel has seen.
     ///
     /// # Errors
     /// Maps that are unusable.
     pub fn new(source: Box<dyn FrameSource>) -> Result<(Self, WitnessHandle), SessionError> {
         let stages = Stages::new(source.description())?;
-        let corrected = stages.has_correction().then(blake3::Hasher::new);
-        let testimony = Arc::new(Mutex::new(Testimony { corrected, ..Testimony::default() }));
-        Ok((Self { source, stages, testimony: Arc::clone(&testimony) }, WitnessHandle(testimony)))
+        Ok(Self::after(stages, source))
     }
 
-    /// Shows the stages the first `frames` frames of a recording, so that a replay from there on finds lag, noise filter
-    /// and window as an uninterrupted one would.
-    ///
-    /// # Errors
-    /// A recording that cannot be read; damaged frames are left out, as a replay leaves them out. What the stages find.
-    pub fn catch_up(
-        &mut self,
-        recording: &mut RunReader,
-        frames: usize,
-        progress: &mut dyn FnMut(usize) -> bool,
-    ) -> Result<(), SessionError> {
-        let mut counts = vec![0; recording.description().detector.pixel_count()];
-        for index in 0..frames.min(recording.frame_count()) {
-            match recording.read_frame(index, &mut counts) {
-                Ok(header) => self.stages.make(&header, &counts)?,
-                Err(capture::CaptureError::FrameDamaged { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            if !progress(index) {
-                return Err(SessionError::Cancelled);
-            }
-        }
-        Ok(())
+    /// Stands in front of a source whose frames follow those that the stages have seen.
+    pub fn after(stages: Stages, source: Box<dyn FrameSource>) -> (Self, WitnessHandle) {
+        let corrected = stages.corrector().map(|_| blake3::Hasher::new());
+        let testimony = Arc::new(Mutex::new(Testimony { corrected, ..Testimony::default() }));
+        (Self { source, stages, testimony: Arc::clone(&testimony) }, WitnessHandle(testimony))
     }
 }
 
@@ -148,7 +88,7 @@ impl FrameSource for Witness {
             source: Some(Box::new(error)),
         })?;
         let mut seen = self.testimony.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = &self.stages.made;
+        let made = self.stages.made();
         seen.frames += 1;
         for word in header_words(&header) {
             seen.raw.update(&word.to_le_bytes());
@@ -158,7 +98,7 @@ impl FrameSource for Witness {
             corrected.update(&made.corrected.air_intensity.to_le_bytes());
             update(corrected, &made.corrected.intensity, f32::to_le_bytes);
         }
-        update(&mut seen.live, &made.window, u16::to_le_bytes);
+        update(&mut seen.live, &[made.window.low, made.window.high], u16::to_le_bytes);
         update(&mut seen.live, &made.image, u16::to_le_bytes);
         Ok(event)
     }

@@ -1,8 +1,7 @@
 //! Carries a schedule out, frame by frame.
 
-use super::{Fault, FaultKind, FaultSchedule};
+use super::{Fault, FaultKind, FaultLog, FaultSchedule};
 use carm::{DetectorGrid, DeviceTime, FrameHeader, HostTime, WallTime};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What became of one frame.
@@ -26,19 +25,19 @@ pub(crate) struct Injector {
     stalled: Duration,
     /// Error of the device's clock, ns.
     clock_error_ns: i64,
-    injected: BTreeMap<FaultKind, u64>,
+    log: FaultLog,
 }
 
 impl Injector {
     pub(crate) fn new(schedule: FaultSchedule, detector: DetectorGrid, bits_stored: u8) -> Self {
         let full_scale = u16::try_from((1_u32 << bits_stored.clamp(1, 16)) - 1).unwrap_or(u16::MAX);
-        let (stalled, clock_error_ns, injected) = (Duration::ZERO, 0, BTreeMap::new());
-        Self { schedule, detector, full_scale, stalled, clock_error_ns, injected }
+        let log = FaultLog::default();
+        Self { schedule, detector, full_scale, stalled: Duration::ZERO, clock_error_ns: 0, log }
     }
 
-    /// How often each kind has hit.
-    pub(crate) fn injected(&self) -> &BTreeMap<FaultKind, u64> {
-        &self.injected
+    /// What has hit so far.
+    pub(crate) fn log(&self) -> &FaultLog {
+        &self.log
     }
 
     /// Takes note of frames that are passed over: what they would have done to all later ones is done.
@@ -84,7 +83,7 @@ impl Injector {
         for place in 0..self.schedule.faults.len() {
             let Some(mut draw) = self.hits(place, sequence) else { continue };
             let fault = self.schedule.faults[place].clone();
-            *self.injected.entry(fault.kind).or_default() += 1;
+            self.log.note(sequence, fault.kind);
             self.apply(&fault, &mut draw, header, counts, &mut outcome);
         }
         outcome.late += self.stalled;

@@ -30,10 +30,12 @@
 //! same at any speed, from any start and on any machine.
 
 mod inject;
+mod log;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use inject::Injector;
+pub use log::FaultLog;
 
 use crate::ReplayError;
 use serde::Deserialize;

@@ -11,7 +11,7 @@ fn played(text: &str, sequences: std::ops::Range<u64>) -> (Vec<(FrameHeader, Vec
     let options = ReplayOptions { pace: Pace::FlatOut, faults, ..ReplayOptions::default() };
     let mut device = ReplayDevice::open_with(&path, options).unwrap();
     let frames = play(&mut device);
-    (frames, device.injected().values().sum())
+    (frames, device.fault_log().counts().values().sum())
 }
 
 fn sequences(text: &str) -> Vec<u64> {

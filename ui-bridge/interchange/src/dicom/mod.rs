@@ -4,8 +4,10 @@
 //! [`object`] opens it with panics contained; [`image`] takes the place of every frame from the attributes;
 //! [`series`] picks one series; [`stack`] judges its geometry; [`pixels`] decodes; [`read`] fills the volume.
 //! On the way out: [`quantise`] chooses the rescale, [`attributes`] holds what both classes share, and
-//! [`ct_image`] and [`xray_3d`] are the two classes. [`encapsulated_stl`] holds surfaces, [`segmentation`] labels.
+//! [`ct_image`] and [`xray_3d`] are the two classes. [`encapsulated_stl`] holds surfaces, [`segmentation`] labels,
+//! [`angiogram`] projection runs.
 
+pub(crate) mod angiogram;
 mod attributes;
 mod containment;
 mod ct_image;
@@ -22,6 +24,10 @@ pub(crate) mod structure;
 mod uid;
 mod xray_3d;
 
+pub use angiogram::{
+    ARBITRARY_GREY, Angiogram, AngiogramFrames, AngiogramWriter, NOMINAL_GEOMETRY, WrittenAngiogram,
+    is_angiogram,
+};
 pub use encapsulated_stl::{EncapsulatedStl, read_encapsulated_stl, write_encapsulated_stl};
 pub use read::read_dicom;
 pub use segmentation::{Segment, SegmentProperty, write_segmentation};

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod calibrate;
 mod convert;
 mod demo;
 mod driver;
@@ -22,6 +23,7 @@ pub fn run(command: Command, console: &Console) -> Result<Outcome> {
     match command {
         Command::Demo(options) => demo::run(&options, console),
         Command::Simulate(options) => simulate::run(&options, console),
+        Command::Calibrate(options) => calibrate::run(&options, console),
         Command::Replay(options) => replay::run(&options, console),
         Command::Reconstruct(options) => reconstruct::run(&options, console),
         Command::Segment(options) => segment::run(&options, console),

@@ -9,15 +9,16 @@ mod two_sweeps;
 use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
+use crate::maps;
+use crate::runs::NamedRun;
 use crate::volumes::{
     Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_mask, write_of_run,
 };
 use anyhow::{Context, Result, bail, ensure};
-use capture::RunReader;
 use carm::{ScanGeometry, Volume, VolumeGrid};
 use in_parts::MadeInParts;
 use indicatif::ProgressBar;
-use interchange::{ProjectionStack, check_labels_format, read_projection_stack};
+use interchange::{ProjectionStack, check_labels_format, is_angiogram, read_projection_stack};
 use nalgebra::{Matrix3, Point3};
 use ndarray::Array3;
 use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
@@ -32,7 +33,8 @@ const DEFAULT_GRID: usize = 256;
 
 /// Runs the command.
 pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
-    let is_run = options.input.extension().is_some_and(|extension| extension == "mcap");
+    let is_run = options.input.extension().is_some_and(|extension| extension == "mcap")
+        || is_angiogram(&options.input);
     check_format(&options.out)?;
     options.mask.as_deref().map_or(Ok(()), check_labels_format)?;
     noise::check(options)?;
@@ -50,6 +52,9 @@ pub fn run(options: &Reconstruct, console: &Console) -> Result<Outcome> {
             "{}: --correct-rings: expected a run of raw counts, found a projection stack",
             options.input.display()
         );
+        if options.maps.is_some() {
+            bail!("{}: a stack of line integrals is corrected; expected no --maps", options.input.display());
+        }
         let mut stack = read_projection_stack(&options.input, options.geometry.as_deref())?;
         match &options.second_sweep {
             None => pool.install(|| {
@@ -89,14 +94,18 @@ fn name_input(error: anyhow::Error, input: &Path) -> anyhow::Error {
 }
 
 fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<Value> {
-    let mut reader = RunReader::open(&options.input)?;
-    let description = reader.description().clone();
+    let run = NamedRun::find(&options.input, options.mu_water)?;
+    let mut reader = run.open()?;
+    let mut description = reader.description().clone();
+    let doubts = maps::in_force(options.maps.as_deref(), &mut description, reader.headers())?;
+    reader.describe_as(description.clone())?;
     let grid = match &description.volume_grid {
         Some(default) => grid_of(&options.volume, default)?,
         None => bail!(
-            "{}: protocol {} makes no volume; expected a spin",
+            "{}: protocol {} makes no volume; expected a spin{}",
             options.input.display(),
-            description.protocol
+            description.protocol,
+            run.missing.iter().map(|missing| format!("; {missing}")).collect::<String>()
         ),
     };
     check_memory(&options.volume, &grid, 0)?;
@@ -116,6 +125,8 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
     })?;
     bar.finish_and_clear();
     let (mut volume, mut stages) = (made.volume, made.stages);
+    volume.provenance.warnings.extend(doubts);
+    run.mark(&mut volume, &description);
     let told = consistency::of_run(options, console, &mut reader, &mut volume)?;
     let noise = noise::of_run(options, console, &mut reader, &volume.grid)?;
     let mut refined = None;

@@ -3,6 +3,7 @@
 mod devices;
 mod drivers;
 mod faults;
+mod maps;
 mod recordings;
 mod spins;
 mod verdicts;

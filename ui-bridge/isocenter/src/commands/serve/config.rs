@@ -133,6 +133,8 @@ pub struct DevicePart {
     /// Give the driver a process of its own.
     #[serde(default)]
     pub process: bool,
+    /// Detector maps instead of those that the device brings.
+    pub maps: Option<PathBuf>,
     /// The tube, for dose figures.
     pub dose: Option<DosePart>,
     /// Stages of the live image.

@@ -1,6 +1,7 @@
 //! The devices of a configuration as drivers: the only place that knows what kinds there are.
 
 mod camera;
+mod mapped;
 mod recording;
 mod virtual_carm;
 
@@ -55,6 +56,15 @@ fn in_process(part: &DevicePart, path: &Path) -> Result<Box<dyn Driver>> {
 
 /// The driver of a device, in this process.
 pub fn driver(part: &DevicePart, console: &Console) -> Result<Box<dyn Driver>> {
+    let driver = own_driver(part, console)?;
+    Ok(match &part.maps {
+        Some(maps) => Box::new(mapped::MappedDriver::new(driver, maps.clone())?),
+        None => driver,
+    })
+}
+
+/// The same with the maps that the device brings.
+fn own_driver(part: &DevicePart, console: &Console) -> Result<Box<dyn Driver>> {
     if let Some(camera) = &part.camera {
         return Ok(Box::new(camera::CameraDriver::new(&part.name, camera)?));
     }

@@ -3,7 +3,7 @@
 use crate::commands::serve::config::RecordingPart;
 use anyhow::{Context, Result, ensure};
 use capture::{CaptureError, RunReader};
-use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
+use carm::{DeviceError, FrameHeader, FrameSource, RunDescription, SourceEvent, WallTime};
 use replay::{Pace, ReplayDevice};
 use service::{Driver, PreRendered, monotonic_now, wall_now};
 use std::path::{Path, PathBuf};
@@ -61,6 +61,7 @@ impl Played {
         let device = open(name, &part.file, pace)?;
         let mut description = device.description().clone();
         description.frame_rate_hz *= part.speed;
+        keep_age(&mut description, device.recording().headers());
         let (path, name) = (part.file.clone(), name.to_owned());
         Ok(Self { name, path, pace, again: part.again, device, description, shift: 0, last: 0 })
     }
@@ -90,6 +91,14 @@ impl FrameSource for Played {
         header.stamps.host = monotonic_now();
         header.stamps.wall = wall_now();
         Ok(SourceEvent::Frame(header))
+    }
+}
+
+/// Maps are as old beside today's frames as they were beside the recorded ones.
+fn keep_age(description: &mut RunDescription, headers: &[FrameHeader]) {
+    if let (Some(maps), Some(first)) = (&mut description.detector_calibration, headers.first()) {
+        let age_ns = first.stamps.wall.0.saturating_sub(maps.acquired.0);
+        maps.acquired = WallTime(wall_now().0.saturating_sub(age_ns));
     }
 }
 
@@ -128,6 +137,7 @@ impl Frames {
     fn read(mut reader: RunReader, part: &RecordingPart) -> Result<PreRendered> {
         let mut description = reader.description().clone();
         description.frame_rate_hz *= part.speed;
+        keep_age(&mut description, reader.headers());
         let pixels = description.detector.pixel_count();
         let needed = 2 * pixels as u64 * reader.frame_count() as u64;
         ensure!(
