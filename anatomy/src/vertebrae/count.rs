@@ -28,8 +28,6 @@ pub(super) struct Count {
     pub is_ribbed: Vec<bool>,
     /// How it was counted, or why not.
     pub notes: Vec<String>,
-    /// The lowest vertebra above the sacrum, where that is seen.
-    pub above_sacrum: Option<usize>,
 }
 
 /// Counts `bounds.len() - 1` vertebrae between discs.
@@ -84,7 +82,7 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
             agree.filter(|_| is_spine).and_then(|offset| name(offset, number))
         })
         .collect();
-    Count { names, is_ribbed, notes, above_sacrum }
+    Count { names, is_ribbed, notes }
 }
 
 /// The vertebra that a rib at a place hangs on: its neck stands in the upper part of its own vertebra or a little above.

@@ -23,8 +23,6 @@ use discs::Disc;
 
 /// Fewest discs from which vertebrae are parted.
 const DISCS_MIN: usize = 2;
-/// A vertebra at the end of the field that is smaller than this is not told of, ml.
-const VERTEBRA_MIN_ML: f64 = 1.5;
 
 /// Finds vertebrae.
 pub(crate) fn find<'a>(

@@ -38,8 +38,7 @@ fn of_side(body: &Body, voxels: &[SpineVoxel], side: usize) -> Vec<Rib> {
     let mut mask = vec![false; body.lattice.len()];
     for (number, voxel) in voxels.iter().enumerate() {
         let beside = sign * voxel.left;
-        if beside >= BESIDE_MM[0]
-            && beside <= BESIDE_MM[1]
+        if (BESIDE_MM[0]..=BESIDE_MM[1]).contains(&beside)
             && voxel.front > FRONT_MM[0]
             && voxel.front < FRONT_MM[1]
         {
