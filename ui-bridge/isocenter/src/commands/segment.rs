@@ -83,6 +83,7 @@ fn property(structure: &Structure) -> SegmentProperty {
         Target::Metal => SegmentProperty::Metal,
         Target::Calcification => SegmentProperty::Calcification,
         Target::Skin => SegmentProperty::Body,
+        Target::Vertebrae => SegmentProperty::Vertebra,
     }
 }
 
