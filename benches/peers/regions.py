@@ -88,21 +88,13 @@ def edge_width_mm(volume, spacing_mm):
     places = (np.arange(len(volume)) - (len(volume) - 1) / 2) * spacing_mm
     z, y, x = np.meshgrid(places, places, places, indexing="ij", sparse=True)
     distance = np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
-    near = np.abs(y - centre[1]) < distance * np.sqrt(0.5)
-    return radial_edge_width_mm(volume, distance, radius, near, 8.0)
-
-
-def radial_edge_width_mm(volume, distance_mm, radius_mm, mask, reach_mm):
-    """Distance from 10 to 90 % of the way up an edge at `radius_mm` of what is brighter inside, over voxels of `mask`; both
-    sides are flat beyond 5/8 of `reach_mm`."""
-    near = mask & (np.abs(distance_mm - radius_mm) < reach_mm)
+    near = (np.abs(distance - radius) < 8.0) & (np.abs(y - centre[1]) < distance * np.sqrt(0.5))
     step_mm = 0.05
-    bins = np.round((distance_mm[near] - radius_mm + reach_mm) / step_mm).astype(int)
+    bins = np.round((distance[near] - radius + 8.0) / step_mm).astype(int)
     counts = np.bincount(bins)
     profile = np.bincount(bins, volume[near].astype(np.float64))[counts > 0] / counts[counts > 0]
-    at_mm = np.flatnonzero(counts) * step_mm - reach_mm
-    flat_mm = 0.625 * reach_mm
-    inside, outside = profile[at_mm < -flat_mm].mean(), profile[at_mm > flat_mm].mean()
+    at_mm = np.flatnonzero(counts) * step_mm - 8.0
+    inside, outside = profile[at_mm < -5.0].mean(), profile[at_mm > 5.0].mean()
     rise = (profile - outside) / (inside - outside)
 
     def crossing(level):
