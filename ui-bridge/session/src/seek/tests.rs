@@ -59,7 +59,7 @@ fn frame(sequence: u64) -> (FrameHeader, Vec<u16>) {
     let level = if !is_xray_on { 100 } else { 3000 + 400 * (sequence / 40 % 3) };
     let count = |pixel: usize| {
         let bar = if is_xray_on && pixel % NU == (sequence % 16) as usize { 2000 } else { 0 };
-        let noise = ((pixel as u64 + 7 * sequence) * 2_654_435_761 >> 7) % 61;
+        let noise = (((pixel as u64 + 7 * sequence) * 2_654_435_761) >> 7) % 61;
         (level + noise - bar) as u16
     };
     (header, (0..NU * NV).map(count).collect())
