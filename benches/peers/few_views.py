@@ -95,6 +95,7 @@ def simulate(binary, out):
     world_from_rtk = np.linalg.inv(np.array(told["lps_from_world"]).reshape(4, 4)) @ lps_from_rtk
     matrices = np.array([matrix @ world_from_rtk for matrix in np.loadtxt(truth / "matrices_true.txt").reshape(-1, 3, 4)])
     matrices /= np.linalg.norm(matrices[:, 2:, :3], axis=2, keepdims=True)
+    projections, matrices = upright(projections, matrices)
     np.ascontiguousarray(values.transpose(1, 0, 2)[::-1], "<f4").tofile(folder / f"truth_{size}.raw")
     pitch = stack.GetSpacing()
     meta = dict(nu=projections.shape[2], nv=projections.shape[1], n=len(projections), su=pitch[0], sv=pitch[1], short=True,
@@ -103,6 +104,16 @@ def simulate(binary, out):
     shutil.rmtree(truth)
     (out / "run.mcap").unlink()
     return folder, told["mu_water_per_mm"]
+
+
+def upright(projections, matrices):
+    """Views turned by half a turn where their rows run down: RTK weights a short scan as if rows ran along +y."""
+    v_along_y = matrices[0, 1, 1] * matrices[0, 2, 3] - matrices[0, 1, 3] * matrices[0, 2, 1]
+    if v_along_y > 0:
+        return projections, matrices
+    _, nv, nu = projections.shape
+    turn = np.array([[-1.0, 0, nu - 1], [0, -1.0, nv - 1], [0, 0, 1]])
+    return projections[:, ::-1, ::-1], turn @ matrices
 
 
 def noisy(exact, folder, photons, every):

@@ -105,7 +105,7 @@ def sart(arguments, out):
             arguments.binary, "reconstruct", os.path.join(folder, "proj.raw"), "--grid", str(size), "--voxel-mm", str(spacing_mm),
             "--algorithm", "os-sart", "--start", "zero", "--iterations", str(arguments.passes), "--threads", str(arguments.threads),
             "--out", str(target), "--json"]), "isocenter")
-        stages.append(next(stage["seconds"] for stage in told["stages"] if stage["name"] == "iterative"))
+        stages.append(told["stage_seconds"]["iterative"])
     errors["Isocenter's OS-SART"] = regions.errors(programs.read_volume(str(target), size, spacing_mm), truth, named)
     seconds["Isocenter's OS-SART"] = min(stages) / arguments.passes
     lines = [("OS-SART, a pass", seconds["Isocenter's OS-SART"], SART_PASS_MAX_S, " s")]
