@@ -6,6 +6,7 @@ use crate::filter::{shrink_factor, shrunk};
 use crate::lattice::Lattice;
 use crate::morphology::{dilated, opened};
 use carm::{Quantity, Volume, mask};
+use nalgebra::Point3;
 use rayon::prelude::*;
 
 /// Denser than this is inside the body: between lung and fat, HU.
@@ -106,8 +107,21 @@ impl Body {
         self.whole.index(std::array::from_fn(|a| at[a] + self.start[a]))
     }
 
+    /// Index in the part of the voxel at a point, mm in the space of the volume that the body was found in.
+    ///
+    /// # Errors
+    /// [`AnatomyError::Seed`] for a point outside the part.
+    pub fn index_of_point(&self, lps: &Volume, point: &Point3<f64>) -> Result<usize, AnatomyError> {
+        self.index_of_voxel(lps.grid.voxel(point)).ok_or_else(|| AnatomyError::Seed {
+            x: point.x,
+            y: point.y,
+            z: point.z,
+            reason: "expected a point inside the body, found one outside".into(),
+        })
+    }
+
     /// Index in the part of a voxel `x, y, z` of the volume, where it is in the part.
-    pub fn index_of_voxel(&self, [x, y, z]: [f64; 3]) -> Option<usize> {
+    fn index_of_voxel(&self, [x, y, z]: [f64; 3]) -> Option<usize> {
         let mut at = [0; 3];
         for (axis, place) in [z, y, x].into_iter().enumerate() {
             let local = place.round() - self.start[axis] as f64;

@@ -21,6 +21,11 @@ pub fn components(mask: &[bool], lattice: &Lattice) -> Vec<Component> {
     found
 }
 
+/// The voxels of the piece of a mask that a voxel of it belongs to.
+pub fn piece_at(mask: &[bool], lattice: &Lattice, start: usize) -> Vec<usize> {
+    gathered(mask, lattice, start, &mut vec![false; mask.len()])
+}
+
 fn gathered(mask: &[bool], lattice: &Lattice, start: usize, seen: &mut [bool]) -> Vec<usize> {
     let mut voxels = vec![start];
     seen[start] = true;

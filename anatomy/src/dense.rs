@@ -58,6 +58,7 @@ pub(crate) fn metal<'a>(body: &'a Body) -> Result<Found<'a>, AnatomyError> {
         names: vec![(1, "metal".into())],
         threshold: Box::new(|_| METAL_HU),
         dense: vec![false; lattice.len()],
+        drawn: Vec::new(),
         notes: vec!["undiluted contrast medium is as dense as metal and cannot be told from it".into()],
     })
 }
@@ -100,6 +101,7 @@ pub(crate) fn calcification<'a>(body: &'a Body, bone: &'a Bone) -> Result<Found<
         names: vec![(1, "calcification".into())],
         threshold: Box::new(threshold),
         dense: bone.dense.clone(),
+        drawn: Vec::new(),
         notes: Vec::new(),
     })
 }

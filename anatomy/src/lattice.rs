@@ -60,6 +60,19 @@ impl Lattice {
         [row / self.shape[1], row % self.shape[1], index % self.shape[2]]
     }
 
+    /// The voxel nearest to a place, mm along z, y and x from the first voxel's centre; none outside.
+    pub fn voxel_at(&self, place_mm: [f64; 3]) -> Option<usize> {
+        let mut at = [0; 3];
+        for axis in 0..3 {
+            let index = (place_mm[axis] / self.spacing_mm[axis]).round();
+            if !(index >= 0.0 && index < self.shape[axis] as f64) {
+                return None;
+            }
+            at[axis] = index as usize;
+        }
+        Some(self.index(at))
+    }
+
     /// Calls `visit` with each of the up to six neighbours that share a face, and the axis they lie along.
     pub fn for_neighbours(&self, index: usize, mut visit: impl FnMut(usize, usize)) {
         let at = self.position(index);

@@ -44,14 +44,18 @@ mod orient;
 mod progress;
 pub mod random_walker;
 mod review;
+mod sampled;
+mod scribble;
 mod segment;
 mod segmentation;
 mod skin;
+mod vertebrae;
 mod vessel;
 pub mod watershed;
 
 pub use error::AnatomyError;
 pub use lattice::Lattice;
 pub use progress::Progress;
+pub use scribble::Scribble;
 pub use segment::{BandVoxel, Options, band, segment};
 pub use segmentation::{DoubtfulRegion, Evidence, Segmentation, Structure, Target};

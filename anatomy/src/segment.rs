@@ -2,6 +2,7 @@
 
 use crate::body::Body;
 use crate::bone::Bone;
+use crate::components::piece_at;
 use crate::confidence::{BAND_STEPS, Features, SURE_PERCENT, Surroundings, Weights};
 use crate::dense;
 use crate::error::AnatomyError;
@@ -9,17 +10,26 @@ use crate::lattice::Lattice;
 use crate::orient::Orientation;
 use crate::progress::Progress;
 use crate::review::{Doubt, doubtful_regions, is_doubtful};
+use crate::scribble::{self, Scribble};
 use crate::segmentation::{Segmentation, Structure, Target};
-use crate::{skin, vessel};
+use crate::{skin, vertebrae, vessel};
 use carm::{Volume, VolumeGrid};
 use nalgebra::{Point3, Vector3};
 use ndarray::Array3;
 
+/// Soft tissue where no bone was looked for, HU.
+const SOFT_HU: f32 = 40.0;
+/// A seed lies on the target, or this near to it, mm.
+const SEED_REACH_MM: f64 = 3.0;
+
 /// What else can be said about a search.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
-    /// Points in vessels, mm in the volume's space; without any, the aorta is sought.
+    /// Points, mm in the volume's space: in the vessels to be found, or on the pieces of any other target that are to
+    /// be kept. Without any, the aorta is sought, and every piece is kept.
     pub seeds: Vec<Point3<f64>>,
+    /// Strokes that correct what was found.
+    pub scribbles: Vec<Scribble>,
 }
 
 /// What a target's search gave, on the body's lattice.
@@ -34,6 +44,8 @@ pub(crate) struct Found<'a> {
     pub threshold: Box<dyn Fn(usize) -> f32 + Sync + 'a>,
     /// Metal and undiluted contrast medium.
     pub dense: Vec<bool>,
+    /// Voxels that somebody drew on: they are right.
+    pub drawn: Vec<usize>,
     /// What could not be told.
     pub notes: Vec<String>,
 }
@@ -89,15 +101,39 @@ fn with_found<T>(
         Target::Metal | Target::Skin => None,
         _ => Some(Bone::find(body, progress)?),
     };
-    let found = match (target, &bone) {
+    let mut found = match (target, &bone) {
         (Target::Metal, _) => dense::metal(body)?,
         (Target::Vessel, Some(bone)) => vessel::find(body, bone, &seeds(lps, body, options)?, progress)?,
         (Target::Calcification, Some(bone)) => dense::calcification(body, bone)?,
         (Target::Bone, Some(bone)) => bone_found(body, bone),
+        (Target::Vertebrae, Some(bone)) => vertebrae::find(body, bone, progress)?,
         _ => skin::find(body)?,
     };
+    if target != Target::Vessel {
+        keep_seeded(lps, body, options, &mut found.labels)?;
+    }
+    let soft_hu = bone.as_ref().map_or(SOFT_HU, |bone| bone.levels.soft_hu);
+    scribbled(lps, body, soft_hu, &mut found, &options.scribbles)?;
     progress.step(0.9, "confidence")?;
     Ok(then(&found))
+}
+
+/// Applies strokes and tells what they changed.
+fn scribbled(
+    lps: &Volume,
+    body: &Body,
+    soft_hu: f32,
+    found: &mut Found<'_>,
+    scribbles: &[Scribble],
+) -> Result<(), AnatomyError> {
+    if scribbles.is_empty() {
+        return Ok(());
+    }
+    let corrected = scribble::correct(body, lps, found.target, soft_hu, &mut found.labels, scribbles)?;
+    let [given, taken] = corrected.changed.map(|n| n as f64 * body.lattice.voxel_mm3() / 1000.0);
+    found.notes.push(format!("scribbles gave {given:.2} ml to the target and took {taken:.2} ml from it"));
+    found.drawn = corrected.drawn;
+    Ok(())
 }
 
 /// A voxel near the border of a target, with what speaks for and against its label.
@@ -136,17 +172,51 @@ pub fn band(
 
 /// The voxels of the seeds.
 fn seeds(lps: &Volume, body: &Body, options: &Options) -> Result<Vec<usize>, AnatomyError> {
-    let refused = |seed: &Point3<f64>| AnatomyError::Seed {
-        x: seed.x,
-        y: seed.y,
-        z: seed.z,
-        reason: "expected a point inside the body, found one outside".into(),
-    };
-    options
-        .seeds
-        .iter()
-        .map(|seed| body.index_of_voxel(lps.grid.voxel(seed)).ok_or_else(|| refused(seed)))
-        .collect()
+    options.seeds.iter().map(|seed| body.index_of_point(lps, seed)).collect()
+}
+
+/// Keeps the pieces that the seeds lie on; without any, all of them.
+fn keep_seeded(lps: &Volume, body: &Body, options: &Options, labels: &mut [u16]) -> Result<(), AnatomyError> {
+    if options.seeds.is_empty() {
+        return Ok(());
+    }
+    let mask: Vec<bool> = labels.iter().map(|label| *label > 0).collect();
+    let mut stays = vec![false; labels.len()];
+    for (seed, index) in options.seeds.iter().zip(seeds(lps, body, options)?) {
+        let on = nearest_set(&mask, &body.lattice, index).ok_or_else(|| AnatomyError::Seed {
+            x: seed.x,
+            y: seed.y,
+            z: seed.z,
+            reason: format!("expected the target within {SEED_REACH_MM} mm, found none"),
+        })?;
+        if !stays[on] {
+            piece_at(&mask, &body.lattice, on).into_iter().for_each(|voxel| stays[voxel] = true);
+        }
+    }
+    labels.iter_mut().zip(stays).for_each(|(label, stays)| *label *= u16::from(stays));
+    Ok(())
+}
+
+/// The voxel of a mask nearest to a place within [`SEED_REACH_MM`]; the first of equals.
+fn nearest_set(mask: &[bool], lattice: &Lattice, index: usize) -> Option<usize> {
+    let at = lattice.position(index);
+    let reach = lattice.spacing_mm.map(|spacing| (SEED_REACH_MM / spacing) as isize);
+    let mut best: Option<(f64, usize)> = None;
+    for dz in -reach[0]..=reach[0] {
+        for dy in -reach[1]..=reach[1] {
+            for dx in -reach[2]..=reach[2] {
+                let Some(near) = lattice.offset(at, [dz, dy, dx]).filter(|near| mask[*near]) else {
+                    continue;
+                };
+                let away: f64 =
+                    [dz, dy, dx].iter().zip(lattice.spacing_mm).map(|(d, s)| (*d as f64 * s).powi(2)).sum();
+                if away <= SEED_REACH_MM * SEED_REACH_MM && best.is_none_or(|(least, _)| away < least) {
+                    best = Some((away, near));
+                }
+            }
+        }
+    }
+    best.map(|(_, near)| near)
 }
 
 /// Bone as one label.
@@ -157,6 +227,7 @@ fn bone_found<'a>(body: &'a Body, bone: &'a Bone) -> Found<'a> {
         names: vec![(1, "bone".into())],
         threshold: Box::new(|index| bone.levels.border(body.lattice.position(index))),
         dense: bone.dense.clone(),
+        drawn: Vec::new(),
         notes: Vec::new(),
     }
 }
@@ -183,11 +254,12 @@ fn finished(grid: &VolumeGrid, body: &Body, found: &Found<'_>) -> Segmentation {
     let mut doubts = Vec::new();
     for (index, percent, against) in judged {
         confidence[index] = percent;
-        if is_doubtful(percent) {
+        if is_doubtful(percent) && found.drawn.binary_search(&index).is_err() {
             let label = label_near(&found.labels, &body.lattice, index);
             doubts.push(Doubt { index: body.index_in_whole(index), label, against });
         }
     }
+    found.drawn.iter().for_each(|index| confidence[*index] = SURE_PERCENT);
     let confidence = body.pasted(&confidence, SURE_PERCENT);
     let labels = body.pasted(&found.labels, 0);
     let structures = structures(grid, found, &labels, &confidence);

@@ -17,11 +17,14 @@ pub enum Target {
     Calcification,
     /// Everything inside the skin.
     Skin,
+    /// Vertebrae, one label each, named where the field shows how to count them.
+    Vertebrae,
 }
 
 impl Target {
     /// Every target.
-    pub const ALL: [Self; 5] = [Self::Bone, Self::Vessel, Self::Metal, Self::Calcification, Self::Skin];
+    pub const ALL: [Self; 6] =
+        [Self::Bone, Self::Vessel, Self::Metal, Self::Calcification, Self::Skin, Self::Vertebrae];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Target {
             Self::Metal => "metal",
             Self::Calcification => "calcification",
             Self::Skin => "skin",
+            Self::Vertebrae => "vertebrae",
         }
     }
 }

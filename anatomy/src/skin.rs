@@ -36,6 +36,7 @@ pub(crate) fn find(body: &Body) -> Result<Found<'_>, AnatomyError> {
         names: vec![(1, "body".into())],
         threshold: Box::new(|_| SKIN_HU),
         dense: vec![false; lattice.len()],
+        drawn: Vec::new(),
         notes: Vec::new(),
     })
 }

@@ -12,6 +12,7 @@ use crate::body::Body;
 use crate::bone::Bone;
 use crate::error::AnatomyError;
 use crate::progress::Progress;
+use crate::sampled::place;
 use crate::segment::Found;
 use crate::segmentation::Target;
 use section::Section;
@@ -54,6 +55,7 @@ pub(crate) fn find<'a>(
         names: vec![(1, name.into())],
         threshold: Box::new(move |_| middle),
         dense: bone.dense.clone(),
+        drawn: Vec::new(),
         notes,
     })
 }
@@ -116,7 +118,7 @@ fn nearest_sections(body: &Body, sections: &[Section]) -> Vec<u32> {
             for y in spans[1].clone() {
                 for x in spans[2].clone() {
                     let index = lattice.index([z, y, x]);
-                    let from_centre = section::place(lattice, [z, y, x]) - section.centre_mm;
+                    let from_centre = place(lattice, [z, y, x]) - section.centre_mm;
                     let away = from_centre.norm();
                     // A slab, so that the lumen ends where the walk ended.
                     let along = from_centre.dot(&section.direction).abs();

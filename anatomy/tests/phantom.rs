@@ -1,6 +1,6 @@
 //! Drawn bodies, whose truth is known: what stays open, what is filled, what is refused.
 
-use anatomy::{AnatomyError, Lattice, Options, Progress, Target, segment};
+use anatomy::{AnatomyError, Lattice, Options, Progress, Scribble, Segmentation, Target, segment};
 use carm::{Quantity, Volume, VolumeGrid};
 use nalgebra::{Matrix3, Point3};
 use ndarray::Array3;
@@ -91,16 +91,58 @@ fn bone_fills_marrow_keeps_the_canal_open_and_leaves_artery_and_table() {
 fn vessel_keeps_its_calibre_beside_bone() {
     let volume = trunk(0.0, 380.0);
     let seed = volume.grid.centre() + nalgebra::Vector3::new(14.0, -20.5, 0.0);
-    let options = Options { seeds: vec![seed] };
+    let options = Options { seeds: vec![seed], ..Options::default() };
     let found = segment(&volume, Target::Vessel, &options, &Progress::silent()).unwrap();
     // From the found area of every slice.
     let section_mm2 = found.structures[0].volume_ml * 1000.0 / (SHAPE[2] as f64 * SPACING_MM[2]);
     let radius_mm = (section_mm2 / std::f64::consts::PI).sqrt();
     assert!((radius_mm - 8.0).abs() < 0.25, "{radius_mm}");
     assert!(share(&found.labels, |x, y| x.hypot(y - 5.0) < 15.0) < 0.01);
-    let outside = Options { seeds: vec![seed + nalgebra::Vector3::new(1000.0, 0.0, 0.0)] };
+    let outside =
+        Options { seeds: vec![seed + nalgebra::Vector3::new(1000.0, 0.0, 0.0)], ..Options::default() };
     let refused = segment(&volume, Target::Vessel, &outside, &Progress::silent());
     assert!(matches!(refused, Err(AnatomyError::Seed { .. })));
+}
+
+#[test]
+fn scribbles_give_and_take_what_they_lie_on_and_stop_at_its_edge() {
+    let volume = trunk(0.0, 380.0);
+    let at = |z: f64| volume.grid.centre() + nalgebra::Vector3::new(14.0, -20.5, z);
+    let stroke = |is_inside| Scribble { is_inside, points: vec![at(-36.0), at(0.0), at(36.0)] };
+    let drawn = |scribbles: Vec<Scribble>| {
+        let options = Options { scribbles, ..Options::default() };
+        segment(&volume, Target::Bone, &options, &Progress::silent()).unwrap()
+    };
+    let artery = |found: &Segmentation| share(&found.labels, |x, y| (x - 14.0).hypot(y + 20.5) < 7.0);
+    let given = drawn(vec![stroke(true)]);
+    assert!(artery(&given) > 0.9, "{}", artery(&given));
+    let around = share(&given.labels, |x, y| {
+        (9.5..13.0).contains(&(x - 14.0).hypot(y + 20.5)) && x.hypot(y - 5.0) > 18.5
+    });
+    assert!(around < 0.05, "{around}");
+    let [x, y, z] = volume.grid.voxel(&at(0.0)).map(|index| index.round() as usize);
+    assert_eq!((given.labels[[z, y, x]], given.confidence[[z, y, x]]), (1, 99));
+    assert!(given.notes.iter().any(|note| note.contains("scribbles")));
+    // A stroke that takes undoes one that gave, and leaves the bone beside it.
+    let taken = drawn(vec![stroke(true), stroke(false)]);
+    assert!(artery(&taken) < 0.05, "{}", artery(&taken));
+    assert!(share(&taken.labels, |x, y| x.hypot(y - 5.0) < 14.0 && y < 14.0) > 0.99);
+    let far = Scribble { is_inside: true, points: vec![at(4000.0)] };
+    let options = Options { scribbles: vec![far], ..Options::default() };
+    let refused = segment(&volume, Target::Bone, &options, &Progress::silent());
+    assert!(matches!(refused, Err(AnatomyError::Seed { .. })));
+}
+
+#[test]
+fn seeds_keep_the_pieces_they_lie_on_and_are_refused_elsewhere() {
+    let volume = trunk(0.0, 380.0);
+    let seeded = |x: f64, y: f64| {
+        let seeds = vec![volume.grid.centre() + nalgebra::Vector3::new(x, y, 0.0)];
+        segment(&volume, Target::Bone, &Options { seeds, ..Options::default() }, &Progress::silent())
+    };
+    let all = segment(&volume, Target::Bone, &Options::default(), &Progress::silent()).unwrap();
+    assert_eq!(seeded(0.0, 5.0).unwrap().labels, all.labels);
+    assert!(matches!(seeded(-45.0, 0.0), Err(AnatomyError::Seed { .. })));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Where a vessel is entered: at a seed, or for the aorta where a wide tube runs in front of the spine.
 
-use super::section::place;
 use crate::body::Body;
 use crate::bone::Bone;
 use crate::error::AnatomyError;
 use crate::filter::{shrink_factor, shrunk};
 use crate::flux::{Flux, Tube};
 use crate::lattice::Lattice;
+use crate::sampled::place;
 use nalgebra::Vector3;
 
 /// Flux of wide vessels is taken on voxels of about this size, with this smoothing, mm.

@@ -1,8 +1,9 @@
 //! Walking along a vessel until it ends, leaves the data, or leaks.
 
-use super::section::{Section, place};
+use super::section::Section;
 use super::start::Start;
 use crate::body::Body;
+use crate::sampled::place;
 use nalgebra::Vector3;
 
 /// Step along the centreline, as a share of the radius, mm at least.

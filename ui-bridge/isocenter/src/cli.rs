@@ -1,5 +1,6 @@
 //! What can be asked for. Anything malformed here is bad usage: exit 2.
 
+use anatomy::Scribble;
 use carm::VolumeGrid;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -363,9 +364,14 @@ pub struct Segment {
     /// Where the confidence of each voxel goes, in percent.
     #[arg(long)]
     pub confidence: Option<PathBuf>,
-    /// A point in a vessel, LPS mm; may be given more than once. Without any, the aorta is sought.
+    /// A point in a vessel, or on a piece of another target that is to be kept, LPS mm; may be given more than once.
+    /// Without any, the aorta is sought, and every piece is kept.
     #[arg(long, value_parser = triple, allow_hyphen_values = true)]
     pub seed: Vec<Triple>,
+    /// A stroke that corrects what was found: in: or out:, then its points x,y,z in LPS mm with semicolons between;
+    /// may be given more than once.
+    #[arg(long, value_parser = scribble)]
+    pub scribble: Vec<Scribble>,
     /// Worker threads; by default one a core.
     #[arg(long)]
     pub threads: Option<usize>,
@@ -457,6 +463,8 @@ pub enum TargetChoice {
     Calcification,
     /// Everything inside the skin.
     Skin,
+    /// Vertebrae, each with its name where the field shows it.
+    Vertebrae,
 }
 
 impl std::fmt::Display for TargetChoice {
@@ -585,6 +593,18 @@ fn positive(text: &str) -> Result<f64, String> {
 
 fn triple(text: &str) -> Result<Triple, String> {
     numbers::<3>(text).map(Triple)
+}
+
+fn scribble(text: &str) -> Result<Scribble, String> {
+    let refuse = || format!("expected in: or out: and points x,y,z with semicolons between, found {text}");
+    let (is_inside, points) = match (text.strip_prefix("in:"), text.strip_prefix("out:")) {
+        (Some(points), _) => (true, points),
+        (None, Some(points)) => (false, points),
+        (None, None) => return Err(refuse()),
+    };
+    let points: Result<Vec<_>, String> =
+        points.split(';').map(|point| numbers::<3>(point).map(Point3::from)).collect();
+    points.map(|points| Scribble { is_inside, points }).map_err(|_| refuse())
 }
 
 fn direction(text: &str) -> Result<Direction, String> {

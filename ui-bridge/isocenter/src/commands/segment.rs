@@ -29,7 +29,10 @@ pub fn run(options: &Segment, console: &Console) -> Result<Outcome> {
         bar.set_position((100.0 * share) as u64);
         !cancel::is_requested()
     };
-    let search = Options { seeds: options.seed.iter().map(|seed| Point3::from(seed.0)).collect() };
+    let search = Options {
+        seeds: options.seed.iter().map(|seed| Point3::from(seed.0)).collect(),
+        scribbles: options.scribble.clone(),
+    };
     let started = Instant::now();
     let found = pool.install(|| segment(&volume, options.target.into(), &search, &Progress::new(&tell)));
     bar.finish_and_clear();
@@ -140,6 +143,7 @@ impl From<crate::cli::TargetChoice> for Target {
             TargetChoice::Metal => Self::Metal,
             TargetChoice::Calcification => Self::Calcification,
             TargetChoice::Skin => Self::Skin,
+            TargetChoice::Vertebrae => Self::Vertebrae,
         }
     }
 }
