@@ -32,7 +32,7 @@ fn hu_at([left, back, up]: [f64; 3], lowest_rib: usize) -> f32 {
     let ring = left.hypot(back - 27.0);
     let is_disc = above < DISC_MM / 2.0 || above > LEVEL_MM - DISC_MM / 2.0;
     let is_plate = above < DISC_MM / 2.0 + 2.0 || above > LEVEL_MM - DISC_MM / 2.0 - 2.0;
-    let is_pedicle = (14.0..24.0).contains(&above);
+    let is_pedicle = (8.0..24.0).contains(&above);
     let rib = (back - 22.0 + 0.1 * left.abs()).hypot(above - 19.0);
     if (left / 76.0).hypot(back / 50.0) > 1.0 {
         -1000.0

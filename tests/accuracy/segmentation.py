@@ -147,7 +147,7 @@ def vertebrae_told(binary, volume, labels_path, label_map, out):
                      "mostly": VERTEBRAE.get(int(inside.argmax())) if inside.any() else None,
                      "share": float(inside.max() / max(inside.sum(), 1))})
     is_sure = [row for row in rows if row["name"] in VERTEBRAE.values()]
-    told = {"label_map": label_map, "notes": made["notes"], "seconds": made["segment_s"], "named": len(is_sure), "not_sure": len(rows) - len(is_sure),
+    told = {"label_map": label_map, "notes": made["notes"], "seconds": made["segment_s"], "named": len(is_sure), "not_sure": sum("not sure" in row["name"] for row in rows),
             "right": sum(row["name"] == row["map"] for row in is_sure), "vertebrae": rows}
     print(f"vertebrae, {volume.name}: {told['right']} of {told['named']} named rightly, {told['not_sure']} not sure; "
           f"{told['seconds']:.1f} s", file=sys.stderr)

@@ -12,8 +12,9 @@ const NAMES: [&str; 24] = [
 /// Places of T12 and T1 among them.
 const T12: isize = 5;
 const T1: isize = 16;
-/// A rib's neck stands this share of a vertebra's height above the disc below that vertebra, or up to one height more.
-const NECK_FROM: f64 = 0.35;
+/// A rib leaves the spine from its own vertebra, the last ones so low that it may be this share of a height below the disc
+/// under it. Seen on the chest CT LIDC-IDRI-0001, whose ribs lie from 0.07 below to 0.66 above.
+const BELOW_DISC: f64 = 0.15;
 /// Wings of a sacrum fill this share of their place, over so many mm.
 const WING_SHARE: f32 = 0.4;
 const WING_MM: usize = 20;
@@ -42,6 +43,8 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
         }
     }
     let is_ribbed: Vec<bool> = sides.iter().map(|sides| sides.contains(&true)).collect();
+    // One side alone, or one vertebra alone, may be a process or a part of something else.
+    let is_pair = |i: usize| sides.get(i).is_none_or(|sides| *sides == [true; 2]);
     let above_sacrum = above_sacrum(bounds, profiles);
     // What each sign says the lowest vertebra to be: a place among the names.
     let mut said: Vec<(String, isize)> = Vec::new();
@@ -51,11 +54,16 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     let first = above_sacrum.unwrap_or(0);
     if let Some(lowest) = (first..n).find(|i| is_ribbed[*i])
         && lowest > first
+        && is_pair(lowest)
+        && is_pair(lowest + 1)
     {
         said.push(("the lowest rib".into(), T12 - lowest as isize));
     }
     if let Some(highest) = (0..n).rev().find(|i| is_ribbed[*i])
+        && highest > 0
         && highest + 1 < n
+        && is_pair(highest)
+        && is_pair(highest - 1)
     {
         said.push(("the highest rib".into(), T1 - highest as isize));
     }
@@ -87,12 +95,13 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     Count { names, is_ribbed, notes, above_sacrum }
 }
 
-/// The vertebra that a rib at a place hangs on: its neck stands in the upper part of its own vertebra or a little above.
+/// The vertebra that a rib at a place hangs on.
 fn vertebra_of(bounds: &[Disc], place: f64) -> Option<usize> {
     let below = bounds.iter().rposition(|disc| disc.place as f64 <= place)?;
     let next = bounds.get(below + 1)?;
     let share = (place - bounds[below].place as f64) / (next.place - bounds[below].place) as f64;
-    if share >= NECK_FROM { Some(below) } else { below.checked_sub(1) }
+    let number = if share > 1.0 - BELOW_DISC { below + 1 } else { below };
+    (number + 1 < bounds.len()).then_some(number)
 }
 
 /// The lowest vertebra above a pair of wings that is long enough to be a sacrum's.

@@ -46,20 +46,6 @@ pub(crate) fn find<'a>(
     let voxels = parts::near(&axis, body, bone);
     let ribs = ribs::find(body, &voxels);
     let counted = count::count(&bounds, &ribs, &profiles);
-    for (i, b) in bounds.iter().enumerate() {
-        eprintln!(
-            "bound {i} place {} z {:.1} slope {:.2} strength {:.2} ribbed {:?} name {:?}",
-            b.place,
-            axis.places[b.place.min(axis.places.len() - 1)].centre[0] / body.lattice.spacing_mm[0],
-            b.slope,
-            b.strength,
-            counted.is_ribbed.get(i),
-            counted.names.get(i)
-        );
-    }
-    for r in &ribs {
-        eprintln!("rib {r:?}");
-    }
     progress.step(0.87, "vertebrae")?;
     let labels = parts::separated(body, &voxels, &bounds, &counted.is_ribbed);
     Ok(told(body, bone, labels, counted))
@@ -78,22 +64,31 @@ fn with_ends(discs: &[Disc], places: usize) -> Vec<Disc> {
     bounds
 }
 
-fn told<'a>(body: &'a Body, bone: &'a Bone, labels: Vec<u16>, counted: count::Count) -> Found<'a> {
-    let n = counted.names.len();
-    let names = (0..n)
-        .map(|i| {
-            let name = counted.names[i]
-                .map_or_else(|| format!("vertebra {} from the feet, not sure which", i + 1), String::from);
-            (i as u16 + 1, name)
-        })
-        .collect();
+/// Labels and names: what lies below the lowest vertebra above a sacrum is one sacrum, and splinters at the ends go.
+fn told<'a>(body: &'a Body, bone: &'a Bone, mut labels: Vec<u16>, counted: count::Count) -> Found<'a> {
+    let sacral = counted.above_sacrum.unwrap_or(0) as u16;
+    let mut voxels = vec![0_usize; counted.names.len() + 1];
+    for label in labels.iter_mut().filter(|label| **label > 0) {
+        *label = if *label <= sacral { 1 } else { *label };
+        voxels[usize::from(*label)] += 1;
+    }
+    let is_told = |label: u16| {
+        let ml = voxels[usize::from(label)] as f64 * body.lattice.voxel_mm3() / 1000.0;
+        ml >= VERTEBRA_MIN_ML
+    };
+    labels.iter_mut().filter(|label| !is_told(**label)).for_each(|label| *label = 0);
+    let name = |label: u16| match counted.names[usize::from(label) - 1] {
+        _ if label <= sacral => "sacrum".into(),
+        Some(name) => name.into(),
+        None => format!("vertebra {label} from the feet, not sure which"),
+    };
     Found {
         target: Target::Vertebrae,
         labels,
-        names,
+        names: (1..=counted.names.len() as u16).map(|label| (label, name(label))).collect(),
         threshold: Box::new(|index| bone.levels.border(body.lattice.position(index))),
         dense: bone.dense.clone(),
         drawn: Vec::new(),
-        notes: counted.notes,
+        notes: counted.notes.clone(),
     }
 }

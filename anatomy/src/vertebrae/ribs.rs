@@ -57,25 +57,11 @@ fn of_side(body: &Body, voxels: &[SpineVoxel], side: usize) -> Vec<Rib> {
             piece.voxels.iter().filter(|i| beside(i) > BESIDE_MM[1] - ENDS_MM).map(|i| of(i).place).collect();
         let ml = piece.voxels.len() as f64 * body.lattice.voxel_mm3() / 1000.0;
         if inner.is_empty() || outer.is_empty() {
-            if ml > 0.5 {
-                eprintln!(
-                    "  no rib: side {side} ml {ml:.1} inner {} outer {} place {:.0}",
-                    inner.len(),
-                    outer.len(),
-                    of(&piece.voxels[0]).place
-                );
-            }
             continue;
         }
         let height = outer.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b))
             - outer.iter().fold(f64::INFINITY, |a, b| a.min(*b));
         let place = inner.iter().sum::<f64>() / inner.len() as f64;
-        eprintln!(
-            "  piece side {side} inner {place:.0} ({:.0}..{:.0}) outer {:.0} height {height:.0} ml {ml:.1}",
-            inner.iter().fold(1e9f64, |a, b| a.min(*b)),
-            inner.iter().fold(-1e9f64, |a, b| a.max(*b)),
-            outer.iter().sum::<f64>() / outer.len() as f64
-        );
         if height <= OUTER_HEIGHT_MAX_MM && ml <= PIECE_MAX_ML {
             ribs.push(Rib { side, place });
         }
