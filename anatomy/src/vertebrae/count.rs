@@ -46,6 +46,7 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     // One side alone, or one vertebra alone, may be a process or a part of something else.
     let is_pair = |i: usize| sides.get(i).is_none_or(|sides| *sides == [true; 2]);
     let above_sacrum = above_sacrum(bounds, profiles);
+    // The end of the field cuts the first and last vertebra, and may hide their ribs: a whole one without ribs lies beyond.
     // What each sign says the lowest vertebra to be: a place among the names.
     let mut said: Vec<(String, isize)> = Vec::new();
     if let Some(number) = above_sacrum {
@@ -53,7 +54,7 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     }
     let first = above_sacrum.unwrap_or(0);
     if let Some(lowest) = (first..n).find(|i| is_ribbed[*i])
-        && lowest > first
+        && (lowest > first + 1 || (lowest > first && above_sacrum.is_some()))
         && is_pair(lowest)
         && is_pair(lowest + 1)
     {
@@ -61,7 +62,7 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     }
     if let Some(highest) = (0..n).rev().find(|i| is_ribbed[*i])
         && highest > 0
-        && highest + 1 < n
+        && highest + 2 < n
         && is_pair(highest)
         && is_pair(highest - 1)
     {
