@@ -107,8 +107,7 @@ impl Made {
         let seeds = options.seed.iter().map(|seed| Point3::from(seed.0)).collect();
         let target: Target = options.target.into();
         let search = anatomy::Options { seeds, ..anatomy::Options::default() };
-        let found =
-            anatomy::segment(volume, target, &search, &anatomy::Progress::new(&tell))?;
+        let found = anatomy::segment(volume, target, &search, &anatomy::Progress::new(&tell))?;
         stages.ended("segment");
         let shape = shape::shape(options, volume, &found, watch, stages)?;
         let full = surface(&shape.field, watch)?;
