@@ -11,7 +11,6 @@ on the CT's grid one would differ from the other by that alone. So two more figu
 grid: the Dice on the map's own grid, and the grid's ceiling, which is what the found bone scores against itself once it
 has gone through the map's grid in the same way.
 
-Vertebrae: of every vertebra that is named, the voxel nearest to its centre of mass must carry that name in the map.
 Confidence (of the weights in use; `make test-data` fits them with each patient left out): expected calibration error and
 area under the curve for wrong voxels, within three voxels of the borders that were drawn and of those of the map.
 
@@ -25,8 +24,6 @@ SMALL = pathlib.Path(__file__).resolve().parent.parent / "data"
 BONE = [*range(25, 51), *range(69, 79), 91, *range(92, 117)]
 AORTA = [52]
 # The two label maps number costal cartilage differently.
-# VERTEBRAE: names by label, from C1 down.
-VERTEBRAE = dict(zip(range(50, 26, -1), [f"C{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 13)] + [f"L{i}" for i in range(1, 6)]))
 # The chest's map: 240 x 240 x 222 voxels, first and last on the first and last of the whole CT, whose rows 48 to 443 of 512
 # are in the file. Brought back by the nearest voxel it is the file, to the voxel.
 OWN_GRID = {"ct/thorax_contrast_lidc0001_labels.nii.gz": ((240, 240, 222), (512, 512, 133), (0, 48, 0))}
@@ -131,31 +128,6 @@ def confidence_told(path, found, truth, care):
     return {name: calibration(confidence[band], is_right[band]) for name, band in bands.items()}
 
 
-def vertebrae_told(binary, volume, labels_path, label_map, out):
-    """Every vertebra: its name, and the name that the map has at the voxel nearest to its centre of mass."""
-    made = run(binary, "segment", volume, "--target", "vertebrae", "--out", out / "vertebrae.nii.gz")
-    image = nib.load(out / "vertebrae.nii.gz")
-    found, known = np.asarray(image.dataobj).astype(int), np.asarray(nib.load(labels_path).dataobj).astype(int)
-    assert found.shape == known.shape, (found.shape, known.shape)
-    spacing, rows = np.linalg.norm(image.affine[:3, :3], axis=0), []
-    for structure in made["structures"]:
-        voxels = np.argwhere(found == structure["label"])
-        at = voxels[np.linalg.norm((voxels - voxels.mean(0)) * spacing, axis=1).argmin()]
-        inside = np.bincount(known[tuple(voxels.T)], minlength=256)
-        inside[[i for i in range(256) if i not in VERTEBRAE]] = 0
-        rows.append({"name": structure["name"], "ml": structure["volume_ml"], "map": VERTEBRAE.get(int(known[tuple(at)])),
-                     "mostly": VERTEBRAE.get(int(inside.argmax())) if inside.any() else None,
-                     "share": float(inside.max() / max(inside.sum(), 1))})
-    is_sure = [row for row in rows if row["name"] in VERTEBRAE.values()]
-    told = {"label_map": label_map, "notes": made["notes"], "seconds": made["segment_s"], "named": len(is_sure), "not_sure": sum("not sure" in row["name"] for row in rows),
-            "right": sum(row["name"] == row["map"] for row in is_sure), "vertebrae": rows}
-    print(f"vertebrae, {volume.name}: {told['right']} of {told['named']} named rightly, {told['not_sure']} not sure; "
-          f"{told['seconds']:.1f} s", file=sys.stderr)
-    for row in rows:
-        print(f"    {row['name']:40} map {row['map']}  mostly {row['mostly']} ({row['share']:.2f})  {row['ml']:.1f} ml", file=sys.stderr)
-    return told
-
-
 def cared(image, labels, affine, cartilage, target, is_cone):
     grey = np.asarray(image.dataobj)
     care = np.ones(image.shape, bool)
@@ -209,10 +181,6 @@ def main(binary, data, out, *wanted):
         for border, told in row.get("confidence", {}).items():
             print(f"    confidence near borders {border}: calibration error {told['calibration_error']:.3f}, AUC "
                   f"{told['auc']:.3f}, wrong {told['wrong_share']:.3f}", file=sys.stderr)
-    for label_map, _ in (THORAX, ABDOMEN):
-        volume = data / label_map.replace("_labels", "_ct")
-        if not wanted or "vertebrae" in wanted:
-            report[f"vertebrae, {volume.name}"] = vertebrae_told(binary, volume, data / label_map, label_map, out)
     (out / "segmentation.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report))
 
