@@ -4,21 +4,18 @@ use crate::program::{Argument, done};
 use interchange::read_volume;
 use std::path::{Path, PathBuf};
 
-/// What each stage makes of the frames. These stages add and multiply in an order that no instruction set changes, so
-/// their hashes hold on every machine.
-const RAW: &str = "";
-const CORRECTED: &str = "";
-const LIVE: &str = "";
-/// Voxels x, y, z and their value in HU as the portable back-projector made them.
+/// Numbers and counts of all frames: what the file says, on every machine.
+const CONTENT: &str = "dd3a94eca7ba4139aa17690c0468db57122f19351c2e706efa53e00ec17d101b";
+/// Voxels x, y, z and their value in HU as the portable back-projector made them; a better method has others.
 const VOXELS: [([usize; 3], f32); 6] = [
-    ([12, 12, 12], 0.0),
-    ([12, 8, 12], 0.0),
-    ([8, 12, 10], 0.0),
-    ([15, 14, 13], 0.0),
-    ([3, 12, 12], 0.0),
-    ([12, 20, 12], 0.0),
+    ([12, 12, 8], 30.1177),
+    ([12, 8, 8], 59.3724),
+    ([8, 12, 6], -6.2647),
+    ([15, 14, 9], 55.1553),
+    ([3, 12, 8], -980.11),
+    ([12, 20, 8], -990.9043),
 ];
-/// Instruction sets fuse and reorder sums of 60 views differently: a few units in the last place of 1000 HU.
+/// Instruction sets fuse and reorder sums of 60 views differently: 0.0005 HU was seen between AVX-512, portable and `f64`.
 const BETWEEN_INSTRUCTION_SETS_HU: f32 = 0.02;
 
 fn golden() -> PathBuf {
@@ -32,11 +29,13 @@ fn golden_recording_gives_the_same_hashes_at_any_speed_and_on_any_threads() {
     let played = |options: &[Argument<'_>]| {
         let common: [Argument<'_>; 5] = [&"replay", &run, &"--hashes", &"--out", &out];
         let told = done(&[&common[..], options].concat());
+        assert_eq!((&told["run_hash"], &told["hashes"]["frames"]), (&CONTENT.into(), &59.into()));
         (told["hashes"].clone(), told["volume"]["volume_hash"].clone())
     };
     let first = played(&[&"--speed", &"max", &"--threads", &"1"]);
-    assert_eq!((&first.0["raw"], &first.0["frames"]), (&RAW.into(), &59.into()), "{}", first.0);
-    assert_eq!((&first.0["corrected"], &first.0["live"]), (&CORRECTED.into(), &LIVE.into()), "{}", first.0);
+    for stage in ["raw", "corrected", "live"] {
+        assert!(first.0[stage].as_str().is_some_and(|hash| hash.len() == 64), "{stage}: {}", first.0);
+    }
     for options in [
         &[&"--speed" as Argument<'_>, &"max", &"--threads", &"2"][..],
         &[&"--speed", &"max", &"--threads", &"5"],
