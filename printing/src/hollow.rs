@@ -74,8 +74,10 @@ impl Field {
                     radius_mm,
                 };
                 body = body.with(&tube(-wall_mm, connector.length_mm, connector.outer_radius_mm));
+                // The lumen's last stretch becomes a plate as thick as the wall, which holds a connector narrower than it.
+                bore = bore.without(&tube(-wall_mm, opening.length_mm, opening.radius_mm));
                 bore = bore.with(&tube(
-                    -0.5 * wall_mm,
+                    -wall_mm - 2.0 * coarsest,
                     connector.length_mm + 2.0 * coarsest,
                     connector.inner_radius_mm,
                 ));

@@ -15,6 +15,7 @@ import numpy
 
 def by_lib3mf(path):
     import lib3mf
+    from lib3mf import Lib3MF
 
     model = lib3mf.get_wrapper().CreateModel()
     reader = model.QueryReader("3mf")
@@ -48,7 +49,7 @@ def by_lib3mf(path):
     group = model.GetMetaDataGroup()
     metadata = [group.GetMetaData(at) for at in range(group.GetMetaDataCount())]
     return {
-        "unit": str(model.GetUnit()).split(".")[-1],
+        "unit": Lib3MF.ModelUnit(int(model.GetUnit())).name,
         "warnings": [reader.GetWarning(at) for at in range(reader.GetWarningCount())],
         "parts": parts,
         "build_items": count,

@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Maps older than this are doubted: gain drifts by tenths of a percent within days.
 const OLDEST_NS: u64 = 7 * 24 * 3600 * 1_000_000_000;
+/// Maps measured so soon after a run serve it as well; later ones make one of the clocks suspect.
+const SOON_AFTER_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// Tube voltages apart by more than this see another gain.
 const VOLTAGE_KV: f64 = 10.0;
 
@@ -21,7 +23,7 @@ pub enum MapsDoubt {
         /// Their age in days.
         days: f64,
     },
-    /// They are from the future: one of the clocks is wrong.
+    /// They are from more than a day after the run: one of the clocks may be wrong.
     FromTheFuture,
     /// They were measured at another frame rate.
     Rate {
@@ -62,7 +64,7 @@ impl fmt::Display for MapsDoubt {
                 )
             }
             Self::FromTheFuture => f.write_str(
-                "detector maps: expected from before the run, found from after it: a clock is wrong",
+                "detector maps: expected from before the run or the day after it, found from later: is a clock wrong?",
             ),
             Self::Rate { maps_hz, run_hz } => {
                 write!(f, "detector maps: expected for {run_hz} frames/s as the run, found for {maps_hz}")
@@ -86,7 +88,8 @@ pub fn doubts(run: &RunDescription, now: WallTime) -> Vec<MapsDoubt> {
     let Some(maps) = &run.detector_calibration else { return vec![MapsDoubt::Missing] };
     let mut doubts = Vec::new();
     match now.0.checked_sub(maps.acquired.0) {
-        None => doubts.push(MapsDoubt::FromTheFuture),
+        None if maps.acquired.0 - now.0 > SOON_AFTER_NS => doubts.push(MapsDoubt::FromTheFuture),
+        None => {}
         Some(age_ns) if age_ns > OLDEST_NS => doubts.push(MapsDoubt::Old { days: age_ns as f64 / 8.64e13 }),
         Some(_) => {}
     }

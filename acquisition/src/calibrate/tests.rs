@@ -152,7 +152,9 @@ fn calibration_is_doubted_when_old_or_of_another_voltage() {
     let at = |days: u64| WallTime(maps.acquired.0 + days * day_ns);
     assert_eq!(doubts(&run(70.0, Some(maps.clone())), at(6)), []);
     assert_eq!(doubts(&run(70.0, Some(maps.clone())), at(9)), [MapsDoubt::Old { days: 9.0 }]);
-    assert_eq!(doubts(&run(70.0, Some(maps.clone())), WallTime(0)), [MapsDoubt::FromTheFuture]);
+    let before = |days: u64| WallTime(maps.acquired.0 - days * day_ns);
+    assert_eq!(doubts(&run(70.0, Some(maps.clone())), before(1)), []);
+    assert_eq!(doubts(&run(70.0, Some(maps.clone())), before(2)), [MapsDoubt::FromTheFuture]);
     let other = doubts(&run(110.0, Some(maps.clone())), at(0));
     assert_eq!(other, [MapsDoubt::Voltage { maps_kv: 70.0, run_kv: 110.0 }]);
     assert_eq!(doubts(&run(70.0, None), WallTime(0)), [MapsDoubt::Missing]);

@@ -95,7 +95,8 @@ fn angiogram_of_another_writer_is_replayed_and_reconstructed() {
     let [enhanced, display] =
         ["enhanced", "display"].map(|name| folder.path().join(told[name].as_str().unwrap()));
     let played = done(&[&"replay", &enhanced, &"--speed", &"max", &"--hashes"]);
-    assert_eq!((&played["frames"], &played["missing"]), (&json!(80), &json!([])));
+    let told = json!(["unattenuated intensity: 60000 taken, which 0.1 % of the values exceed"]);
+    assert_eq!((&played["frames"], &played["missing"]), (&json!(80), &told));
     let out = folder.path().join("a.nii");
     let made = done(&[
         &"reconstruct",

@@ -43,12 +43,12 @@ pub fn from_dicom(options: &Convert) -> Result<Outcome> {
 
 /// `.mcap` to X-Ray Angiographic.
 pub fn to_dicom(options: &Convert) -> Result<Outcome> {
+    let mut reader = RunReader::open(&options.input)?;
     ensure!(
         options.output.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("dcm")),
         "{}: expected a name that ends in .dcm for the frames of a run",
         options.output.display()
     );
-    let mut reader = RunReader::open(&options.input)?;
     let description = reader.description().clone();
     let name = options.input.display().to_string();
     let corrector = Corrector::for_run(&description).with_context(|| name.clone())?;
