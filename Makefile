@@ -34,12 +34,8 @@ test: setup oracles
 # One test target of its own, left out of a plain `cargo test`, that fails when the data is not there.
 test-data: setup oracles
 	ISOCENTER_DATA='$(abspath $(DATA))' cargo test --workspace $(CARGO_FLAGS) --test data
-	@.ci/setup prusa-slicer
-	cargo build $(CARGO_FLAGS) -p isocenter
-	out/venv/bin/python tests/accuracy/models.py --binary target/ci/isocenter --slice \
-	  --ct '$(DATA)/ct/thorax_contrast_lidc0001_ct.nii.gz' '$(DATA)/ct/abdomen_pelvis_3mm_ct.nii.gz'
 
-compare: setup $(PEERS)
+compare: setup oracles $(PEERS)
 	@.ci/setup plastimatch
 	cargo build --release --locked -p isocenter
 	out/peers-venv/bin/python benches/peers/compare.py --binary target/release/isocenter $(COMPARE_FLAGS)
@@ -48,6 +44,9 @@ compare: setup $(PEERS)
 		--projector target/release/examples/project_stack --data '$(DATA)' $(ITERATIVE_FLAGS)
 	cargo build --release --locked -p printing --example mesh_from_field
 	out/peers-venv/bin/python benches/peers/mesh_compare.py --ours target/release/examples/mesh_from_field
+	@.ci/setup prusa-slicer
+	out/venv/bin/python tests/accuracy/models.py --binary target/release/isocenter --slice \
+		--ct '$(DATA)/ct/thorax_contrast_lidc0001_ct.nii.gz' '$(DATA)/ct/abdomen_pelvis_3mm_ct.nii.gz'
 
 bench: setup
 	cargo bench --locked -p isocenter-benches
