@@ -52,9 +52,9 @@ fn calibrate_measures_maps_as_good_as_the_machines_own() {
     assert!(!told["warnings"].to_string().contains("detector maps"), "{told}");
     let [(own_mean, own_rms), (mean, rms)] = [water(&own), water(&measured)];
     println!("water: own maps {own_mean:.2} HU (rms {own_rms:.2}), measured {mean:.2} HU (rms {rms:.2})");
-    // Measured an hour later than the machine's own, which have drifted since: nearer to the truth, if anything.
-    assert!((mean - own_mean).abs() < 3.0, "{mean} against {own_mean}");
-    assert!(rms < 1.1 * own_rms, "{rms} against {own_rms}");
+    // The machine's own have drifted since they were measured, pixel by pixel: 67.6 HU RMS was seen, 8.0 with these.
+    assert!(rms < 0.5 * own_rms, "{rms} against {own_rms}");
+    assert!(mean.abs() < 10.0, "{mean} HU");
 
     // A replay records them, and the counts as they were.
     let recording = at("again.mcap");
