@@ -83,7 +83,10 @@ with sync_playwright() as playwright:
 
     # Stages at run time, each stated by the image itself: an unmoved body leaves nothing of itself but even grey.
     def press(name):
+        """Presses a button and waits, as a person would, until it shows that it is."""
+        was = page.get_attribute(f"[data-stage={name}]", "aria-pressed")
         page.click(f"[data-stage={name}]")
+        wait_until(f"document.querySelector('[data-stage={name}]').ariaPressed !== '{was}'")
 
     def stages_say(text):
         wait_until(f"document.getElementById('stages').textContent.includes('{text}')")
