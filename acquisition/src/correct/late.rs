@@ -2,9 +2,9 @@
 //!
 //! Light spreads over a pixel's borders, so nothing in a patient leaves one pixel beyond the range of all its eight
 //! neighbours by much, frame after frame, while what it lies in changes. A look compares some rows of each frame, other
-//! rows each time. A pixel outside its neighbours' range by [`MARGIN_DEVIATIONS`] of noise and [`MARGIN_SHARE`] of their
-//! level gains a point, and loses one at each look that finds it within. With [`POINTS`] it is a defect, where it also
-//! proves that it is no object that lies still: the level around it has changed by [`LEVEL_CHANGED`], or it left the range
+//! rows each time. A pixel outside its neighbours' range by `MARGIN_DEVIATIONS` of noise and `MARGIN_SHARE` of their
+//! level gains a point, and loses one at each look that finds it within. With `POINTS` it is a defect, where it also
+//! proves that it is no object that lies still: the level around it has changed by `LEVEL_CHANGED`, or it left the range
 //! on both sides, or its raw count is at an end of the panel's range.
 
 use super::{CorrectedFrame, Corrector};
