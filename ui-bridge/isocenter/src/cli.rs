@@ -559,8 +559,6 @@ pub enum TargetChoice {
     Calcification,
     /// Everything inside the skin.
     Skin,
-    /// Vertebrae, each with its name where the field shows it.
-    Vertebrae,
 }
 
 impl std::fmt::Display for TargetChoice {

@@ -174,7 +174,6 @@ impl From<crate::cli::TargetChoice> for Target {
             TargetChoice::Metal => Self::Metal,
             TargetChoice::Calcification => Self::Calcification,
             TargetChoice::Skin => Self::Skin,
-            TargetChoice::Vertebrae => Self::Vertebrae,
         }
     }
 }
