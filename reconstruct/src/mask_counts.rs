@@ -1,7 +1,8 @@
 //! How many voxels each bit of the mask has: what a volume's history tells of them.
 
 use carm::{Provenance, Stage, Volume, mask};
-use ndarray::ArrayView3;
+use ndarray::{ArrayView2, ArrayView3};
+use rayon::prelude::*;
 use std::ops::AddAssign;
 
 /// The stage that tells the counts.
@@ -22,10 +23,16 @@ pub struct MaskCounts {
 impl MaskCounts {
     /// Counts the voxels of a mask.
     pub fn of(bits: ArrayView3<'_, u8>) -> Self {
-        let mut by_value = [0_usize; 256];
-        for bits in bits {
-            by_value[usize::from(*bits)] += 1;
-        }
+        let count = |mut by_value: [usize; 256], slice: ArrayView2<'_, u8>| {
+            slice.for_each(|bits| by_value[usize::from(*bits)] += 1);
+            by_value
+        };
+        let sum = |mut sum: [usize; 256], other: [usize; 256]| {
+            sum.iter_mut().zip(other).for_each(|(sum, count)| *sum += count);
+            sum
+        };
+        let slices: Vec<_> = bits.outer_iter().collect();
+        let by_value = slices.into_par_iter().fold(|| [0; 256], count).reduce(|| [0; 256], sum);
         let with = |wanted: u8| {
             (0..=u8::MAX).filter(|bits| bits & wanted == wanted).map(|bits| by_value[usize::from(bits)]).sum()
         };

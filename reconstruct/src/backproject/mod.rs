@@ -209,35 +209,43 @@ impl ColumnLayout {
                 out.copy_from_slice(&columns[column * stride..][..nx]);
             }),
             1 => values.par_chunks_mut(nx * ny).enumerate().for_each(|(z, slice)| {
-                transpose_into(&columns[z * fast * stride..][..fast * stride], stride, slice, nx);
+                transpose_into(&columns[z * fast * stride..][..fast * stride], stride, nx, slice, ny);
             }),
-            _ => {
-                // Sixteen slices at once: each cache line of a column is read once.
-                const SLICES: usize = 16;
-                values.par_chunks_mut(nx * ny * SLICES).enumerate().for_each(|(block, slices)| {
-                    let first = block * SLICES;
-                    let count = slices.len() / (nx * ny);
-                    for column in 0..nx * ny {
-                        let line = &columns[column * stride + first..][..count];
-                        for (slice, value) in line.iter().enumerate() {
-                            slices[slice * nx * ny + column] = *value;
-                        }
-                    }
-                });
-            }
+            _ => values.par_chunks_mut(nx * ny * BLOCK).enumerate().for_each(|(block, slices)| {
+                let count = slices.len() / (nx * ny);
+                transpose_into(&columns[block * BLOCK..], stride, nx * ny, slices, count);
+            }),
         }
         Array3::from_shape_vec((nz, ny, nx), values).expect("sizes of the grid")
     }
 }
 
-/// `columns[x][y]` with the given stride into `slice[y][x]`.
-fn transpose_into<T: Copy>(columns: &[T], stride: usize, slice: &mut [T], nx: usize) {
-    const BLOCK: usize = 16;
-    let ny = slice.len() / nx;
-    for y0 in (0..ny).step_by(BLOCK) {
-        for x in 0..nx {
-            for y in y0..(y0 + BLOCK).min(ny) {
-                slice[y * nx + x] = columns[x * stride + y];
+/// A transposed block's side: one line of the cache holds a row of it.
+const BLOCK: usize = 16;
+
+/// `rows[i][k]`, `i < width` and with the given stride, into `transposed[k][i]`, `k < height`.
+///
+/// Block by block: rows whose distance is a power of two share the same few cache sets, so that each line of the cache
+/// must be written whole before the next one is begun.
+fn transpose_into<T: Copy + Default>(
+    rows: &[T],
+    stride: usize,
+    width: usize,
+    transposed: &mut [T],
+    height: usize,
+) {
+    for k in (0..height).step_by(BLOCK) {
+        let high = BLOCK.min(height - k);
+        for i in (0..width).step_by(BLOCK) {
+            let wide = BLOCK.min(width - i);
+            let mut block = [[T::default(); BLOCK]; BLOCK];
+            for (across, row) in rows[i * stride + k..].chunks(stride).take(wide).enumerate() {
+                for (line, value) in block.iter_mut().zip(&row[..high]) {
+                    line[across] = *value;
+                }
+            }
+            for (line, block) in transposed[k * width + i..].chunks_mut(width).zip(&block[..high]) {
+                line[..wide].copy_from_slice(&block[..wide]);
             }
         }
     }

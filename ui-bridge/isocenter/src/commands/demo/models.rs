@@ -38,7 +38,8 @@ pub fn made(volume: &Path, out: &Path, threads: Option<usize>, console: &Console
 /// What the command line would say, its defaults included.
 fn options(volume: &Path, target: &str, out: &Path, threads: Option<usize>) -> Result<Model> {
     let threads = threads.map(|threads| format!("--threads={threads}"));
-    let words = ["isocenter".as_ref(), "model".as_ref(), volume.as_os_str()];
+    // Minutes of slicing belong to those who print; the own estimate is told at once.
+    let words = ["isocenter".as_ref(), "model".as_ref(), "--slicer=none".as_ref(), volume.as_os_str()];
     let more = ["--target".as_ref(), target.as_ref(), "--out".as_ref(), out.as_os_str()];
     let all = words.into_iter().chain(more).map(std::ffi::OsString::from).chain(threads.map(Into::into));
     match Arguments::try_parse_from(all)?.command {
