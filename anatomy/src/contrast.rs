@@ -27,9 +27,11 @@ const CORE_MIN_ML: f64 = 0.8;
 const SHELL_MM: f64 = 7.0;
 /// What meets a brighter shell on more than this share of its surface is bone.
 const ENCLOSED_SHARE_MAX: f64 = 0.25;
-/// A shell is brighter than its inside by this floor, HU, and this share of the height above soft tissue.
+/// A shell is brighter than its inside by this floor, HU, this share of the height above soft tissue, and this many
+/// standard deviations of the noise inside, which must not pass for a shell.
 const SHELL_HU: f32 = 45.0;
 const SHELL_SHARE: f32 = 0.12;
+const SHELL_SIGMAS: f32 = 3.0;
 /// Denser than any bone that a ball of [`DENSE_BALL_MM`] fits into: undiluted contrast medium, or metal. HU, mm.
 const DENSE_HU: f32 = 1000.0;
 const DENSE_BALL_MM: f64 = 4.5;
@@ -66,7 +68,12 @@ impl Contrast {
         let mut blood: Option<(usize, f32)> = None;
         for core in components(&cores, &coarse).into_iter().filter(|c| c.voxels.len() >= core_min) {
             let mean = core.voxels.iter().map(|i| smooth[*i]).sum::<f32>() / core.voxels.len() as f32;
-            if enclosed_share(&core, &cores, &hu, &coarse, mean, soft_hu) > ENCLOSED_SHARE_MAX {
+            let noise = core.voxels.iter().map(|i| (hu[*i] - smooth[*i]).powi(2)).sum::<f32>();
+            let noise_hu = (noise / core.voxels.len() as f32).sqrt();
+            let shell = SHELL_HU.max(SHELL_SHARE * (mean - soft_hu)).max(SHELL_SIGMAS * noise_hu);
+            if enclosed_share(&core, &cores, &hu, &coarse, [0.5 * (mean + soft_hu), mean + shell])
+                > ENCLOSED_SHARE_MAX
+            {
                 continue;
             }
             let is_blood = mean > soft_hu + BLOOD_ABOVE_SOFT_HU && mean < DENSE_HU;
@@ -97,11 +104,8 @@ fn enclosed_share(
     cores: &[bool],
     hu: &[f32],
     lattice: &Lattice,
-    mean: f32,
-    soft_hu: f32,
+    [darker, brighter]: [f32; 2],
 ) -> f64 {
-    let brighter = mean + SHELL_HU.max(SHELL_SHARE * (mean - soft_hu));
-    let darker = 0.5 * (mean + soft_hu);
     let mut surface = 0_usize;
     let mut enclosed = 0_usize;
     for &index in &core.voxels {

@@ -47,6 +47,10 @@ pub(crate) fn find<'a>(
     let sections: Vec<Section> = walked.into_iter().flat_map(|walked| walked.sections).collect();
     progress.step(0.88, "lumen")?;
     let labels = lumen(body, bone, &sections);
+    if labels.iter().all(|label| *label == 0) {
+        let reason = "expected blood along the vessel, found only what was taken for bone".into();
+        return Err(AnatomyError::TargetAbsent { target: "vessel", reason });
+    }
     let name = if seeds.is_empty() { "aorta" } else { "vessel" };
     let middle = sections.iter().map(|s| s.half_hu).sum::<f32>() / sections.len().max(1) as f32;
     Ok(Found {
