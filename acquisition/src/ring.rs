@@ -353,6 +353,11 @@ impl NewestReader {
         }
     }
 
+    /// Whether there is a frame not seen yet.
+    pub fn has_newer(&self) -> bool {
+        self.ring.published() > self.next
+    }
+
     /// Waits until there is something newer or the time is over.
     pub fn wait(&self, longest: Duration) {
         self.ring.wait(self.next, longest);

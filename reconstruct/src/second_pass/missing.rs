@@ -5,7 +5,8 @@
 //! Osher and Fatemi, Physica D 60, 1992). The model gives the missing views their form, and what the neighbours saw
 //! beside it, smoothed, is interpolated between them along the arc. The predicted views are filtered and
 //! back-projected as measured ones are, the neighbours give back the arc that they had taken over, and the better
-//! volume makes a better model.
+//! volume makes a better model. Read as a descent on the total variation of what the measured views leave free, it
+//! may be hurried by momentum (Beck and Teboulle, SIAM J. Imaging Sci. 2(1), 2009).
 
 use super::body_model::extended_along;
 use crate::backproject::{FilteredView, Isa, backprojector};
@@ -24,10 +25,10 @@ const GAP_STEPS: f64 = 1.5;
 /// A wider gap says too little about what lies in it, degrees.
 const WIDEST_GAP_DEG: f64 = 20.0;
 /// Times that views are predicted; each time from a better volume.
-const ROUNDS: usize = 4;
-/// How strongly the volume is flattened into a model, as a share of water, and dual steps spent on it. Chosen on a
-/// chest with ten of 248 views missing in a row.
-const FLATTENING: f64 = 0.06;
+const ROUNDS: usize = 12;
+/// How strongly the volume is flattened into a model, as a share of water, and dual steps spent on it each time. Chosen
+/// on a chest with ten of 248 views missing in a row, with noise and without.
+const FLATTENING: f64 = 0.03;
 const FLATTENING_STEPS: usize = 10;
 /// Pixels to each side over which what the neighbours saw beside the model is averaged.
 const RESIDUAL_REACH_PX: usize = 4;
@@ -130,15 +131,18 @@ impl MissingViews {
             return Ok(());
         }
         let first = volume.values.clone();
-        for _ in 0..ROUNDS {
-            let (extended, grid) = extended_along(&volume.values, &volume.grid, plan.layout.along);
-            let body = Body::new(extended.view(), grid, plan, mu_water_per_mm)?;
+        let mut before = first.clone();
+        let mut flattening = None;
+        for round in 0..ROUNDS {
+            let momentum = round as f32 / (round as f32 + 3.0);
+            let ahead = &volume.values + &((&volume.values - &before) * momentum);
+            let (extended, grid) = extended_along(&ahead, &volume.grid, plan.layout.along);
+            let body = Body::new(extended.view(), grid, plan, mu_water_per_mm, &mut flattening)?;
             let mut sum = backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
             for gap in &self.gaps {
                 sum.add(&gap.views(plan, &body, filter));
             }
-            volume.values.assign(&first);
-            volume.values += &sum.finish();
+            before = std::mem::replace(&mut volume.values, &first + &sum.finish());
         }
         Ok(())
     }
@@ -157,9 +161,11 @@ impl Body {
         grid: carm::VolumeGrid,
         plan: &FdkPlan,
         mu_water_per_mm: f64,
+        flattening: &mut Option<TotalVariation>,
     ) -> Result<Self, ReconstructError> {
         let projector = Projector::new(grid, &plan.orbit.axis.into_inner(), Isa::detect());
-        let stored = flattened(&projector, &projector.store(values)?, mu_water_per_mm);
+        let flattening = flattening.get_or_insert_with(|| TotalVariation::new(projector.column_grid()));
+        let stored = flattened(&projector, &projector.store(values)?, mu_water_per_mm, flattening);
         Ok(Self { projector, stored, region: DetectorRegion::whole(plan.scan.detector()) })
     }
 
@@ -181,8 +187,14 @@ impl Body {
     }
 }
 
-/// The volume without streaks and noise, its edges kept: the nearest one of little total variation.
-fn flattened(projector: &Projector, volume: &ColumnVolume, mu_water_per_mm: f64) -> ColumnVolume {
+/// The volume without streaks and noise, its edges kept: the nearest one of little total variation. `flattening` goes on
+/// where it ended for the volume before, which was much the same.
+fn flattened(
+    projector: &Projector,
+    volume: &ColumnVolume,
+    mu_water_per_mm: f64,
+    flattening: &mut TotalVariation,
+) -> ColumnVolume {
     let grid = projector.column_grid();
     let mut metric = grid.zeros();
     metric.values.fill(1.0);
@@ -194,7 +206,7 @@ fn flattened(projector: &Projector, volume: &ColumnVolume, mu_water_per_mm: f64)
         steps: FLATTENING_STEPS,
     };
     let mut flat = grid.zeros();
-    TotalVariation::new(grid).smooth(volume, &smoothing, &mut flat);
+    flattening.smooth(volume, &smoothing, &mut flat);
     flat
 }
 

@@ -82,6 +82,8 @@ fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBo
     while !is_stopped() {
         // The channel itself keeps one receiver.
         if newest.receiver_count() <= 1 {
+            // Whoever comes next begins with the ring's newest image, not with one that was packed for the last client.
+            newest.send_if_modified(|image| reader.has_newer() && image.take().is_some());
             std::thread::sleep(LOOK);
             continue;
         }
