@@ -191,11 +191,14 @@ impl FrameRing {
         for (word, shared) in note.iter_mut().zip(&header_words[HEADER_WORDS..]) {
             *word = shared.load(Ordering::Relaxed);
         }
-        for (four, shared) in counts.chunks_mut(4).zip(count_words) {
-            let word = shared.load(Ordering::Relaxed);
-            for (i, count) in four.iter_mut().enumerate() {
-                *count = (word >> (16 * i)) as u16;
-            }
+        let four_of = |word: u64| std::array::from_fn::<u16, 4, _>(|i| (word >> (16 * i)) as u16);
+        let (fours, rest) = counts.as_chunks_mut::<4>();
+        for (four, shared) in fours.iter_mut().zip(count_words) {
+            *four = four_of(shared.load(Ordering::Relaxed));
+        }
+        if !rest.is_empty() {
+            let last = four_of(count_words[fours.len()].load(Ordering::Relaxed));
+            rest.copy_from_slice(&last[..rest.len()]);
         }
         fence(Ordering::Acquire);
         if generation.load(Ordering::Relaxed) != written {

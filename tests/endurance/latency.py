@@ -3,7 +3,8 @@
 A pre-rendered source of 1024 x 1024 at 30/s (then 2048 x 2048 at 15/s), with correction, lag, recursive filter and recording
 on; a client on the WebSocket and one on the D-Bus ring, in processes of their own, measure from the frame's last byte in its
 slot to the image in their hands. Loaded: a spin of 248 views is reconstructed by a worker again and again. Prints a table and
-writes OUT/latency.json; exits 1 when a p99 is over its limit or a frame is lost or skipped. Run it on an idle machine.
+writes OUT/latency.json; exits 1 when a p99 is over its limit or a frame is lost. Frames that gave way to newer ones on the
+screen are counted as skipped. Run it on an idle machine.
 """
 import argparse
 import json
@@ -66,7 +67,7 @@ def measured(options, spin, side, rate_hz, pitch_mm, *limits_ms):
                 ledger = {key: count - before[key] for key, count in served.stream("carm")["ledger"].items()}
             faults = [f"{name}: p99 {told['p99']} ms, expected at most {limit_ms}" for name, told in clients.items()
                       if not told["p99"] <= limit_ms]
-            faults += [f"{key}: {ledger[key]} frames, expected none" for key in ("lost", "skipped", "record_lost", "refused")
+            faults += [f"{key}: {ledger[key]} frames, expected none" for key in ("lost", "record_lost", "refused")
                        if ledger[key]]
             yield {"case": f"{side} x {side} at {rate_hz}/s, {load}", "clients_ms": clients, "frames": ledger["received"],
                    "skipped": ledger["skipped"], "record_lost": ledger["record_lost"], "lost": ledger["lost"],

@@ -38,8 +38,10 @@ pub struct LateDefects {
     nv: usize,
     next_row: usize,
     suspects: BTreeMap<usize, Suspect>,
+    /// Of a row: the range of the three above and below each pixel, and by how much it may leave that of all eight.
     low: Vec<f32>,
     high: Vec<f32>,
+    excess: Vec<f32>,
     found: Vec<usize>,
 }
 
@@ -47,7 +49,8 @@ impl LateDefects {
     /// For images of `nu` columns and `nv` rows.
     pub fn new(nu: usize, nv: usize) -> Self {
         let row = || vec![0.0; nu];
-        Self { nu, nv, next_row: 1, suspects: BTreeMap::new(), low: row(), high: row(), found: Vec::new() }
+        let (low, high, excess) = (row(), row(), row());
+        Self { nu, nv, next_row: 1, suspects: BTreeMap::new(), low, high, excess, found: Vec::new() }
     }
 
     /// Looks at some rows of a corrected frame; gives pixels that have just been found out.
@@ -82,19 +85,25 @@ impl LateDefects {
         for ((low, high), (a, b)) in sides {
             (*low, *high) = (a.min(*b), a.max(*b));
         }
+        let windows = self.low.windows(3).zip(self.high.windows(3)).zip(here.windows(3));
+        for (excess, ((low, high), near)) in self.excess[1..].iter_mut().zip(windows) {
+            let low = low[0].min(low[1]).min(low[2]).min(near[0].min(near[2]));
+            let high = high[0].max(high[1]).max(high[2]).max(near[0].max(near[2]));
+            *excess = (low - near[1]).max(near[1] - high) - MARGIN_SHARE * 0.5 * (low + high).max(0.0);
+        }
         // Suspects that behave lose a point: those of this row, before the others gain theirs.
         let row = v * nu..(v + 1) * nu;
         let mut calm: Vec<usize> = self.suspects.range(row).map(|(pixel, _)| *pixel).collect();
         for u in 1..nu - 1 {
+            // Most pixels lie within the range of their neighbours, or leave it by little.
+            if self.excess[u] <= 0.0 {
+                continue;
+            }
             let (left, right) = (here[u - 1], here[u + 1]);
             let low = self.low[u - 1].min(self.low[u]).min(self.low[u + 1]).min(left.min(right));
             let high = self.high[u - 1].max(self.high[u]).max(self.high[u + 1]).max(left.max(right));
             let below = low - here[u];
             let above = here[u] - high;
-            // Cheap first: most pixels lie within the range of their neighbours.
-            if below.max(above) <= 0.0 {
-                continue;
-            }
             let level = 0.5 * (low + high).max(0.0);
             let margin =
                 (MARGIN_DEVIATIONS * frame.variance.variance(level).sqrt()).max(MARGIN_SHARE * level);

@@ -64,6 +64,7 @@ pub struct LiveChain {
     corrected: CorrectedFrame,
     /// Intensities of this frame alone, while the filter runs on the side for the image that will be held.
     unfiltered: Vec<f32>,
+    /// What is shown where stages beyond the filter made it.
     shown: Vec<f32>,
     /// Stages and window of the last image.
     last: Option<(LiveStages, Window)>,
@@ -141,12 +142,14 @@ impl LiveChain {
             };
             if asked.enhancement {
                 let values = if ran.subtracts() { Values::Difference } else { Values::Counts };
+                if !ran.subtracts() {
+                    self.shown.copy_from_slice(&self.corrected.intensity);
+                }
                 self.enhancement.enhance(&mut self.shown, values);
                 ran.enhancement = true;
             }
         } else {
             self.filter.forget();
-            self.shown.copy_from_slice(&self.corrected.intensity);
         }
         Ok(self.finish(ran, image))
     }
@@ -205,7 +208,6 @@ impl LiveChain {
     /// What is to be seen of the frame: itself, or what a mask leaves of it.
     fn subtract(&mut self, asked: LiveStages) -> Result<Option<SubtractionMode>, AcquisitionError> {
         let Some(subtraction) = self.subtraction.as_mut().filter(|_| asked.subtracts()) else {
-            self.shown.copy_from_slice(&self.corrected.intensity);
             return Ok(None);
         };
         let pose = self.corrected.header.gantry;
@@ -218,7 +220,6 @@ impl LiveChain {
         if subtraction.mask_frames() < u32::from(self.settings.mask_frames) {
             self.mask_pose = pose;
             subtraction.add_mask(&self.corrected)?;
-            self.shown.copy_from_slice(&self.corrected.intensity);
             return Ok(None);
         }
         let mode = match (asked.roadmap, asked.peak_opacification) {
@@ -233,10 +234,12 @@ impl LiveChain {
     /// Counts and their window.
     fn finish(&mut self, ran: LiveStages, image: &mut [u16]) -> Shown {
         let native = &self.corrected.intensity;
+        let mut shown = if ran.enhancement || ran.subtracts() { &self.shown } else { native };
         let window = if ran.subtracts() {
             self.shown.iter_mut().for_each(|d| *d = SUBTRACTED_COUNTS * exp(-*d));
+            shown = &self.shown;
             if ran.automatic_window {
-                self.difference_window.follow_within(native, &self.shown);
+                self.difference_window.follow_within(native, shown);
             }
             let Window { low, high } = self.difference_window.window();
             let (faint_low, faint_high) =
@@ -244,11 +247,11 @@ impl LiveChain {
             Window { low: low.min(faint_low as u16), high: high.max(faint_high as u16) }
         } else {
             if ran.automatic_window {
-                self.window.follow_within(native, &self.shown);
+                self.window.follow_within(native, shown);
             }
             self.window.window()
         };
-        to_counts(&self.shown, image);
+        to_counts(shown, image);
         self.last = Some((ran, window));
         let subtraction = self.subtraction.as_ref();
         let shift = subtraction.filter(|_| ran.subtracts()).map_or(0.0, |one| one.shifts().farthest_px());

@@ -2,7 +2,7 @@
 
 use crate::cancel;
 use anyhow::{Context, Result};
-use capture::{RunOutcome, RunReader, RunWriter, WriterOptions};
+use capture::{RunOutcome, RunReader, RunSummary, RunWriter, WriterOptions};
 use carm::{Quantity, RunDescription, Volume};
 use interchange::{ARBITRARY_GREY, Angiogram, NOMINAL_GEOMETRY, is_angiogram};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 /// Attenuation of water where neither run nor options tell it, 1/mm.
 pub const MU_WATER_PER_MM: f64 = 0.02059;
+
+/// How a run's remark begins that names what a DICOM object did not tell.
+const NOT_TOLD: &str = "not told by the DICOM object: ";
 
 /// A run file, which is gone with this when it had to be made.
 pub struct NamedRun {
@@ -27,7 +30,7 @@ impl NamedRun {
         }
         let folder = tempfile::tempdir().context("a folder for the run of a DICOM object")?;
         let run = folder.path().join("run.mcap");
-        let missing = from_angiogram(path, &run, mu_water_per_mm)?.missing;
+        let missing = from_angiogram(path, &run, mu_water_per_mm)?.0.missing;
         Ok(Self { path: run, missing, _folder: Some(folder) })
     }
 
@@ -36,28 +39,28 @@ impl NamedRun {
         &self.path
     }
 
-    /// Marks a volume with all that a DICOM object did not tell: nominal geometry, a grey scale without Hounsfield units.
-    pub fn mark(&self, volume: &mut Volume, run: &RunDescription) {
-        let warnings = &mut volume.provenance.warnings;
-        let marks = [NOMINAL_GEOMETRY, ARBITRARY_GREY];
-        let marked = run.remarks.iter().filter(|remark| marks.iter().any(|mark| remark.starts_with(mark)));
-        warnings.extend(marked.cloned());
-        warnings
-            .extend(self.missing.iter().map(|missing| format!("not told by the DICOM object: {missing}")));
-        if run.remarks.iter().any(|remark| remark.starts_with(ARBITRARY_GREY)) {
-            volume.quantity = Quantity::Unknown;
-        }
-    }
-
     /// Opens it.
     pub fn open(&self) -> Result<RunReader> {
         Ok(RunReader::open(&self.path)?)
     }
 }
 
-/// Makes a run file of a DICOM object; gives the object for what it tells.
-pub fn from_angiogram(path: &Path, out: &Path, mu_water_per_mm: f64) -> Result<Angiogram> {
-    let angiogram = Angiogram::open(path, mu_water_per_mm)?;
+/// Marks a volume with all that the DICOM object of its run did not tell: nominal geometry, a grey scale without Hounsfield
+/// units.
+pub fn mark(volume: &mut Volume, run: &RunDescription) {
+    let marks = [NOMINAL_GEOMETRY, ARBITRARY_GREY, NOT_TOLD];
+    let marked = run.remarks.iter().filter(|remark| marks.iter().any(|mark| remark.starts_with(mark)));
+    volume.provenance.warnings.extend(marked.cloned());
+    if run.remarks.iter().any(|remark| remark.starts_with(ARBITRARY_GREY)) {
+        volume.quantity = Quantity::Unknown;
+    }
+}
+
+/// Makes a run file of a DICOM object; gives the object for what it tells, and the file.
+pub fn from_angiogram(path: &Path, out: &Path, mu_water_per_mm: f64) -> Result<(Angiogram, RunSummary)> {
+    let mut angiogram = Angiogram::open(path, mu_water_per_mm)?;
+    let not_told = angiogram.missing.iter().map(|missing| format!("{NOT_TOLD}{missing}"));
+    angiogram.description.remarks.extend(not_told);
     let options = WriterOptions { overwrite: true, ..WriterOptions::default() };
     let mut writer = RunWriter::create(out, &angiogram.description, options)?;
     let mut counts = vec![0; angiogram.description.detector.pixel_count()];
@@ -67,7 +70,7 @@ pub fn from_angiogram(path: &Path, out: &Path, mu_water_per_mm: f64) -> Result<A
         frames.read(index, &mut counts)?;
         writer.write_frame(header, &counts)?;
     }
-    writer.finish(RunOutcome::Complete)?;
+    let summary = writer.finish(RunOutcome::Complete)?;
     drop(frames);
-    Ok(angiogram)
+    Ok((angiogram, summary))
 }

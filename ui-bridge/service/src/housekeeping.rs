@@ -4,6 +4,7 @@ use crate::alarms::{Alarms, Severity};
 use crate::capacity::RecorderCapacity;
 use crate::clock::wall_now;
 use crate::error::ServiceError;
+use crate::incoming::Incoming;
 use crate::jobs::{JobState, Jobs};
 use crate::retention::{Retention, make_room};
 use crate::runs::Runs;
@@ -27,6 +28,7 @@ pub(crate) struct House {
     pub(crate) retention: Retention,
     pub(crate) low_disk_bytes: u64,
     pub(crate) capacity: Option<RecorderCapacity>,
+    pub(crate) incoming: Option<Incoming>,
     /// Recordings taken away so far.
     pub(crate) retired: AtomicU64,
 }
@@ -79,6 +81,9 @@ impl House {
         self.look_at_the_recorders();
         self.look_at_the_dose();
         self.look_at_the_maps();
+        if let Some(incoming) = &self.incoming {
+            incoming.look(&self.runs, &self.jobs, &self.alarms);
+        }
     }
 
     /// Maps grow old while the daemon runs. A device without any shows raw counts, and its frames say so.

@@ -50,6 +50,7 @@ mod dose;
 mod driver;
 mod error;
 mod housekeeping;
+mod incoming;
 mod jobs;
 mod latency;
 mod ledger;

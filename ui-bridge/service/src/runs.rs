@@ -185,7 +185,8 @@ fn keep_mark(run: &Path) -> PathBuf {
     run.with_extension("keep")
 }
 
-fn found(path: &Path) -> Option<RunInfo> {
+/// What can be told of a file without reading it; none for one that is no recording.
+pub(crate) fn found(path: &Path) -> Option<RunInfo> {
     if path.extension()? != "mcap" {
         return None;
     }

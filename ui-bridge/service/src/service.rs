@@ -5,6 +5,7 @@ use crate::capacity::RecorderCapacity;
 use crate::driver::Driver;
 use crate::error::ServiceError;
 use crate::housekeeping::{House, Housekeeping};
+use crate::incoming::Incoming;
 use crate::jobs::{Job, JobClass, JobRunner, Jobs};
 use crate::retention::Retention;
 use crate::runs::{RunInfo, Runs};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 pub struct ServiceSettings {
     /// Folder of the recordings.
     pub folder: PathBuf,
+    /// Folder whose files become recordings as they come; it exists.
+    pub incoming: Option<PathBuf>,
     /// How long recordings stay.
     pub retention: Retention,
     /// An alarm is raised when less of the disk is free, bytes.
@@ -35,6 +38,7 @@ impl Default for ServiceSettings {
     fn default() -> Self {
         Self {
             folder: PathBuf::new(),
+            incoming: None,
             retention: Retention::default(),
             low_disk_bytes: 4 << 30,
             measures_recorder: false,
@@ -106,6 +110,7 @@ impl Service {
             retention: settings.retention,
             low_disk_bytes: settings.low_disk_bytes,
             capacity,
+            incoming: settings.incoming.clone().map(Incoming::new),
             retired: AtomicU64::new(0),
         });
         let housekeeping = Housekeeping::start(house.clone(), settings.housekeeping)?;

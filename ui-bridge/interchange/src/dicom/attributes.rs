@@ -120,8 +120,14 @@ pub(crate) fn put_common(
     }
 }
 
-/// Grey samples of 16 bits, two's complement.
-pub(crate) fn put_pixels(object: &mut InMemDicomObject, columns: u16, rows: u16, stored: &[i16]) {
+/// Grey samples of 16 bits.
+pub(crate) enum Stored<'a> {
+    /// Two's complement.
+    Signed(&'a [i16]),
+    Unsigned(&'a [u16]),
+}
+
+pub(crate) fn put_pixels(object: &mut InMemDicomObject, columns: u16, rows: u16, stored: Stored<'_>) {
     put_u16(object, tags::SAMPLES_PER_PIXEL, 1);
     put_text(object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
     put_u16(object, tags::ROWS, rows);
@@ -129,8 +135,11 @@ pub(crate) fn put_pixels(object: &mut InMemDicomObject, columns: u16, rows: u16,
     put_u16(object, tags::BITS_ALLOCATED, 16);
     put_u16(object, tags::BITS_STORED, 16);
     put_u16(object, tags::HIGH_BIT, 15);
-    put_u16(object, tags::PIXEL_REPRESENTATION, 1);
-    let words = stored.iter().map(|&value| value as u16).collect();
+    put_u16(object, tags::PIXEL_REPRESENTATION, u16::from(matches!(stored, Stored::Signed(_))));
+    let words = match stored {
+        Stored::Signed(stored) => stored.iter().map(|&value| value as u16).collect(),
+        Stored::Unsigned(stored) => stored.iter().copied().collect(),
+    };
     object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words)));
 }
 

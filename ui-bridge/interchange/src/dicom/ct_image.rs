@@ -1,7 +1,7 @@
 //! A volume as a folder of CT Image Storage objects (PS3.3 A.3), one a slice.
 
 use super::attributes::{
-    SeriesIdentity, put_comment, put_common, put_decimals, put_orientation, put_pixels, put_position,
+    SeriesIdentity, Stored, put_comment, put_common, put_decimals, put_orientation, put_pixels, put_position,
     put_text, put_texts, rescale_type, sizes, slice_order, write_object,
 };
 use super::quantise::quantise;
@@ -41,7 +41,12 @@ pub(crate) fn write(volume: &Volume, path: &Path, options: &WriteOptions) -> Res
             put_decimals(&mut object, tags::RESCALE_INTERCEPT, &[quantised.intercept]);
             put_decimals(&mut object, tags::RESCALE_SLOPE, &[quantised.slope]);
             put_text(&mut object, tags::RESCALE_TYPE, VR::LO, rescale_type(volume.quantity));
-            put_pixels(&mut object, columns, rows, &quantised.stored[k * per_slice..(k + 1) * per_slice]);
+            put_pixels(
+                &mut object,
+                columns,
+                rows,
+                Stored::Signed(&quantised.stored[k * per_slice..(k + 1) * per_slice]),
+            );
             let name = format!("slice_{:05}.dcm", number + 1);
             write_object(object, uids::CT_IMAGE_STORAGE, &folder.join(name))?;
         }

@@ -1,7 +1,7 @@
 //! A volume as one X-Ray 3D Angiographic Image Storage object (PS3.3 A.54): a multi-frame file, one frame a slice.
 
 use super::attributes::{
-    SeriesIdentity, put_comment, put_common, put_decimals, put_item, put_items, put_measures,
+    SeriesIdentity, Stored, put_comment, put_common, put_decimals, put_item, put_items, put_measures,
     put_orientation, put_pixels, put_position, put_text, put_texts, put_u16, rescale_type, sizes,
     slice_order, write_object,
 };
@@ -44,14 +44,14 @@ pub(crate) fn write(volume: &Volume, path: &Path, options: &WriteOptions) -> Res
     let per_slice = usize::from(columns) * usize::from(rows);
     let is_in_order = order.first() == Some(&0);
     if is_in_order {
-        put_pixels(&mut object, columns, rows, &quantised.stored);
+        put_pixels(&mut object, columns, rows, Stored::Signed(&quantised.stored));
     } else {
         let stored: Vec<i16> = order
             .iter()
             .flat_map(|&k| &quantised.stored[k * per_slice..(k + 1) * per_slice])
             .copied()
             .collect();
-        put_pixels(&mut object, columns, rows, &stored);
+        put_pixels(&mut object, columns, rows, Stored::Signed(&stored));
     }
     write_object(object, uids::X_RAY3_D_ANGIOGRAPHIC_IMAGE_STORAGE, path)
 }

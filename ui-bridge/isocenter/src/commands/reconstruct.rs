@@ -10,7 +10,7 @@ use crate::cancel;
 use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
 use crate::console::{Console, Outcome};
 use crate::maps;
-use crate::runs::NamedRun;
+use crate::runs::{self, NamedRun};
 use crate::volumes::{
     Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_mask, write_of_run,
 };
@@ -126,7 +126,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
     bar.finish_and_clear();
     let (mut volume, mut stages) = (made.volume, made.stages);
     volume.provenance.warnings.extend(doubts);
-    run.mark(&mut volume, &description);
+    runs::mark(&mut volume, &description);
     let told = consistency::of_run(options, console, &mut reader, &mut volume)?;
     let noise = noise::of_run(options, console, &mut reader, &volume.grid)?;
     let mut refined = None;

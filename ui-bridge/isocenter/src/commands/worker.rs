@@ -2,6 +2,7 @@
 //! daemon starts it with a socket as its standard input; nobody types it.
 
 use crate::console::Outcome;
+use crate::runs;
 use crate::volumes::{thread_pool, write_of_run};
 use anyhow::{Context, Result, ensure};
 use capture::RunReader;
@@ -33,14 +34,25 @@ pub fn daemons_socket() -> Result<UnixStream> {
 
 /// Makes the file that the task asks for; gives its name.
 fn make(task: &Task, folder: &Path, budget: WorkerBudget, step: &mut WorkerStep<'_>) -> Result<String> {
-    let pool = thread_pool(budget.threads)?;
-    let mut reader = RunReader::open(&task.run)?;
     match task.kind {
         JobKind::Reconstruct => {
+            let pool = thread_pool(budget.threads)?;
+            let mut reader = RunReader::open(&task.run)?;
             let name = format!("{}.nii.gz", task.run.file_stem().unwrap_or_default().to_string_lossy());
             let mut step = |done, all| step(done, all);
-            let made = pool.install(|| reconstruct_run(&mut reader, &RunSettings::default(), &mut step))?;
+            let mut made =
+                pool.install(|| reconstruct_run(&mut reader, &RunSettings::default(), &mut step))?;
+            runs::mark(&mut made.volume, reader.description());
             write_of_run(&made.volume, &folder.join(&name), &reader.description().patient)?;
+            Ok(name)
+        }
+        JobKind::Import => {
+            let partial = folder.join("partial.mcap");
+            let (run, summary) = runs::from_angiogram(&task.run, &partial, runs::MU_WATER_PER_MM)?;
+            // Not the file's name, which may be a patient's; the same frames get the same name.
+            let spin = if run.description.planned_views.is_empty() { "" } else { "-spin" };
+            let name = format!("incoming-{}{spin}.mcap", &summary.content_hash[..12]);
+            std::fs::rename(&partial, folder.join(&name)).context("the recording cannot be named")?;
             Ok(name)
         }
     }

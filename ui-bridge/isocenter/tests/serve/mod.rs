@@ -3,6 +3,7 @@
 mod clients;
 mod configurations;
 mod drivers;
+mod incoming;
 mod lifecycle;
 mod workers;
 

@@ -111,7 +111,7 @@ pub struct Job {
     pub kind: JobKind,
     /// How much it matters.
     pub class: JobClass,
-    /// The recording that it works on.
+    /// The recording that it works on; for an import the name of none.
     pub run: String,
     /// How it stands.
     pub state: JobState,
@@ -185,6 +185,18 @@ impl Jobs {
     /// # Errors
     /// [`ServiceError::NotNow`] when too many wait.
     pub fn reconstruct(&self, run: &str, path: &Path, class: JobClass) -> Result<u64, ServiceError> {
+        self.ask(JobKind::Reconstruct, run, path, class)
+    }
+
+    /// Asks for a file to become a recording; gives the job's number.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotNow`] when too many wait.
+    pub(crate) fn import(&self, path: &Path) -> Result<u64, ServiceError> {
+        self.ask(JobKind::Import, "", path, JobClass::Other)
+    }
+
+    fn ask(&self, kind: JobKind, run: &str, path: &Path, class: JobClass) -> Result<u64, ServiceError> {
         let mut desk = lock(&self.desk);
         let waiting = desk.entries.iter().filter(|entry| entry.job.state == JobState::Waiting).count();
         if waiting >= WAITING || desk.closes {
@@ -204,7 +216,7 @@ impl Jobs {
         }
         let job = Job {
             id,
-            kind: JobKind::Reconstruct,
+            kind,
             class,
             run: run.into(),
             state: JobState::Waiting,

@@ -4,7 +4,7 @@
 //! of it (a panic, a signal, no memory, no sign of life) costs the job's time and nothing else: its result appears by
 //! renaming a finished file, and its folder goes with it.
 
-use super::task::{Event, MOST_LINE_BYTES, Order, Task, WorkerBudget};
+use super::task::{Event, JobKind, MOST_LINE_BYTES, Order, Task, WorkerBudget};
 use super::{JobFailure, JobRunner, Step};
 use crate::child::ChildProcess;
 use crate::error::ServiceError;
@@ -29,8 +29,10 @@ const NO_MEMORY: &str = "memory allocation of";
 pub struct WorkerRunner {
     /// The program and its arguments.
     pub command: Vec<OsString>,
-    /// Where results go; it exists.
+    /// Where volumes go; it exists.
     pub folder: PathBuf,
+    /// Where recordings go, on the same disk.
+    pub recordings: PathBuf,
     /// What a worker may take.
     pub budget: WorkerBudget,
     /// A worker that says nothing for so long is taken for dead.
@@ -68,7 +70,7 @@ impl WorkerRunner {
     }
 
     /// Puts the file of a worker in its place.
-    fn take_over(&self, folder: &Path, file: &str) -> Result<PathBuf, JobFailure> {
+    fn take_over(&self, kind: JobKind, folder: &Path, file: &str) -> Result<PathBuf, JobFailure> {
         // A worker may have gone mad: it names a file of its own folder, and nothing else.
         let is_plain = Path::new(file).file_name().is_some_and(|name| name == file);
         if !is_plain {
@@ -76,7 +78,10 @@ impl WorkerRunner {
                 "expected a plain file name from the worker, found {file:?}"
             )));
         }
-        let place = self.folder.join(file);
+        let place = match kind {
+            JobKind::Reconstruct => self.folder.join(file),
+            JobKind::Import => self.recordings.join(file),
+        };
         std::fs::rename(folder.join(file), &place).map_err(|error| {
             JobFailure::of(format!("{}: the result cannot be put there: {error}", place.display()))
         })?;
@@ -102,7 +107,7 @@ impl JobRunner for WorkerRunner {
                         Event::Progress { done: now, all: of } => (done, all) = (now, of),
                         Event::Done { file } => {
                             worker.child.end();
-                            return self.take_over(folder.path(), &file);
+                            return self.take_over(task.kind, folder.path(), &file);
                         }
                         Event::Failed { reason } => {
                             worker.child.end();

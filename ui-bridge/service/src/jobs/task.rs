@@ -12,6 +12,8 @@ pub(super) const MOST_LINE_BYTES: usize = 64 << 10;
 pub enum JobKind {
     /// A volume of a recording.
     Reconstruct,
+    /// A recording of a file that came from elsewhere.
+    Import,
 }
 
 impl JobKind {
@@ -19,6 +21,7 @@ impl JobKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Reconstruct => "reconstruct",
+            Self::Import => "import",
         }
     }
 }
@@ -40,7 +43,7 @@ pub struct Task {
     pub kind: JobKind,
     /// How much it matters.
     pub class: JobClass,
-    /// The recording that it is made of.
+    /// The recording, or for an import the file, that it is made of.
     pub run: PathBuf,
 }
 

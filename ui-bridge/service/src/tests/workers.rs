@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 fn runner(folder: &Path, script: &str) -> WorkerRunner {
     let command = ["sh", "-c", script].map(Into::into).to_vec();
     let budget = WorkerBudget { threads: None, memory_bytes: Some(64 << 20) };
-    WorkerRunner { command, folder: folder.to_path_buf(), budget, silence: Duration::from_millis(700) }
+    let (folder, recordings) = (folder.to_path_buf(), folder.join("runs"));
+    WorkerRunner { command, folder, recordings, budget, silence: Duration::from_millis(700) }
 }
 
 fn run(folder: &Path, script: &str) -> Result<std::path::PathBuf, JobFailure> {

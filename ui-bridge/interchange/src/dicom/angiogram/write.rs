@@ -4,7 +4,7 @@
 //! unattenuated beam. Angles stand in the vector of increments as absolute values, which PS3.3 C.8.7.5.1.3 permits.
 
 use crate::dicom::attributes::{
-    SeriesIdentity, put_common, put_decimals, put_text, put_texts, put_u16, write_object,
+    SeriesIdentity, Stored, put_common, put_decimals, put_pixels, put_text, put_texts, write_object,
 };
 use crate::dicom::uid;
 use crate::error::InterchangeError;
@@ -154,7 +154,7 @@ impl AngiogramWriter {
         self.put_times(&mut object);
         self.put_exposure(&mut object);
         self.put_positioner(&mut object, distances);
-        put_samples(&mut object, columns, rows, &self.stored);
+        put_pixels(&mut object, columns, rows, Stored::Unsigned(&self.stored));
         write_object(object, uids::X_RAY_ANGIOGRAPHIC_IMAGE_STORAGE, &self.path)?;
         let off_ideal_px = distances.map_or(0.0, |distances| self.off_ideal_px(distances));
         Ok(WrittenAngiogram { frames, left_out: self.left_out(off_ideal_px), off_ideal_px })
@@ -287,18 +287,4 @@ fn not_representable(path: &Path, expected: &str, found: &str) -> InterchangeErr
         expected: expected.into(),
         found: found.into(),
     }
-}
-
-/// Grey samples of 16 bits without sign.
-fn put_samples(object: &mut InMemDicomObject, columns: u16, rows: u16, stored: &[u16]) {
-    put_u16(object, tags::SAMPLES_PER_PIXEL, 1);
-    put_text(object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME2");
-    put_u16(object, tags::ROWS, rows);
-    put_u16(object, tags::COLUMNS, columns);
-    put_u16(object, tags::BITS_ALLOCATED, 16);
-    put_u16(object, tags::BITS_STORED, 16);
-    put_u16(object, tags::HIGH_BIT, 15);
-    put_u16(object, tags::PIXEL_REPRESENTATION, 0);
-    let words = stored.iter().copied().collect();
-    object.put(DataElement::new(tags::PIXEL_DATA, VR::OW, PrimitiveValue::U16(words)));
 }

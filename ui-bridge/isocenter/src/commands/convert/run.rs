@@ -14,7 +14,7 @@ use serde_json::json;
 pub fn from_dicom(options: &Convert) -> Result<Outcome> {
     let name = options.output.file_name().unwrap_or_default().to_string_lossy();
     let partial = options.output.with_file_name(format!(".{name}.partial"));
-    let made = from_angiogram(&options.input, &partial, options.mu_water.unwrap_or(MU_WATER_PER_MM))?;
+    let (made, _) = from_angiogram(&options.input, &partial, options.mu_water.unwrap_or(MU_WATER_PER_MM))?;
     let put = std::fs::rename(&partial, &options.output);
     put.with_context(|| format!("{}: cannot be put in place", options.output.display()))?;
     let run = &made.description;
@@ -32,9 +32,6 @@ pub fn from_dicom(options: &Convert) -> Result<Outcome> {
         "remarks": run.remarks,
     });
     let mut text = format!("{}: {} frames of {}", options.output.display(), made.headers.len(), run.protocol);
-    for line in &made.missing {
-        text += &format!("\nmissing: {line}");
-    }
     for line in &run.remarks {
         text += &format!("\n{line}");
     }

@@ -38,6 +38,8 @@ pub struct ServicePart {
     pub measure_recorder: bool,
     #[serde(default)]
     pub retention: RetentionPart,
+    /// Angiograms (DICOM) that come into this folder become recordings.
+    pub incoming: Option<PathBuf>,
 }
 
 fn low_disk_mib() -> u64 {
@@ -368,6 +370,7 @@ impl ServicePart {
     pub fn settings(&self) -> ServiceSettings {
         ServiceSettings {
             folder: self.folder.join("runs"),
+            incoming: self.incoming.clone(),
             retention: self.retention.into(),
             low_disk_bytes: self.low_disk_mib.saturating_mul(1 << 20),
             measures_recorder: self.measure_recorder,

@@ -14,6 +14,7 @@ pub fn runner(config: &Config) -> Result<WorkerRunner> {
     let runner = WorkerRunner {
         command: vec![program.into(), "worker".into()],
         folder,
+        recordings: config.service.settings().folder,
         budget: WorkerBudget { threads: jobs.threads, memory_bytes: jobs.memory_mib.map(|mib| mib << 20) },
         silence: Duration::from_secs_f64(jobs.silence_s),
     };
