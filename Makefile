@@ -10,7 +10,7 @@ ORACLES := out/venv/.oracles
 PEERS   := out/peers-venv/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-data compare bench oracles fmt lint docs licences clean
+.PHONY: help setup demo test test-data compare endurance bench oracles fmt lint docs licences clean
 
 help:
 	@echo 'make demo       image a real CT with the virtual C-arm, reconstruct it while it spins, write out/demo/report.html'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-data  the tests on larger real data: DATA=folder (now: $(DATA))'
 	@echo 'make compare    other programs beside ours on the same data, report in out/compare/report.md'
 	@echo 'make bench      the benches'
+	@echo 'make endurance  latency of the live image, half an hour of chaos, an hour of soak: reports in out/endurance'
 	@echo 'make setup      system packages, nothing else (the others call it)'
 	@echo 'make oracles    the Python environment of the tests in out/venv'
 	@echo 'make fmt lint docs licences clean'
@@ -47,6 +48,13 @@ compare: setup oracles $(PEERS)
 	@.ci/setup prusa-slicer
 	out/venv/bin/python tests/accuracy/models.py --binary target/release/isocenter --slice \
 		--ct '$(DATA)/ct/thorax_contrast_lidc0001_ct.nii.gz' '$(DATA)/ct/abdomen_pelvis_3mm_ct.nii.gz'
+
+# Two hours; latencies want an idle machine, chaos wants root for a disk of its own to fill.
+endurance: setup oracles
+	cargo build --release --locked -p isocenter
+	out/venv/bin/python tests/endurance/latency.py target/release/isocenter out/endurance/latency
+	out/venv/bin/python tests/endurance/chaos.py target/release/isocenter out/endurance/chaos
+	out/venv/bin/python tests/endurance/soak.py target/release/isocenter out/endurance/soak
 
 bench: setup
 	cargo bench --locked -p isocenter-benches

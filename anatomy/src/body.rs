@@ -4,7 +4,7 @@ use crate::components::{bounding_box, components, holes_of_slice, mask_of};
 use crate::error::AnatomyError;
 use crate::filter::{shrink_factor, shrunk};
 use crate::lattice::Lattice;
-use crate::morphology::{dilated, opened};
+use crate::morphology::{dilated, eroded, opened};
 use carm::{Quantity, Volume, mask};
 use nalgebra::Point3;
 use rayon::prelude::*;
@@ -15,6 +15,9 @@ const BODY_HU: f32 = -300.0;
 const AIR_HU: f32 = -1000.0;
 /// The body is found on voxels of about this size, mm.
 const COARSE_MM: f64 = 3.0;
+/// Nothing is sought this near to the border of the field of view: there filtered back-projection rings, and rows that
+/// were continued weigh most, mm.
+const RIM_MM: f64 = 6.0;
 /// A ball of this radius fits into every part of a body, but not into a table's shell, mm.
 const OPENING_MM: f64 = 5.0;
 /// The skin lies within this distance of what the opening left, mm.
@@ -50,7 +53,8 @@ impl Body {
     pub fn find(volume: &Volume) -> Result<Self, AnatomyError> {
         check(volume)?;
         let whole = Lattice::of(&volume.grid);
-        let hu = cleaned(volume);
+        let seen = seen(volume, &whole);
+        let hu = cleaned(volume, seen.as_deref());
         let (coarse_hu, coarse) = shrunk(&hu, &whole, shrink_factor(&whole, COARSE_MM));
         let coarse_body = outline(&coarse_hu, &coarse)?;
         let factor = shrink_factor(&whole, COARSE_MM);
@@ -68,10 +72,7 @@ impl Body {
             })
             .collect();
         let mut body = Self { hu: Vec::new(), inside, lattice, start, whole, unseen: None };
-        body.unseen = volume.mask.as_ref().map(|seen| {
-            let seen: Vec<u8> = seen.iter().copied().collect();
-            body.cut(&seen).into_iter().map(|bits| bits & mask::FIELD_OF_VIEW == 0).collect()
-        });
+        body.unseen = seen.map(|seen| body.cut(&seen).into_iter().map(|seen| !seen).collect());
         body.hu = body.cut(&hu);
         Ok(body)
     }
@@ -156,15 +157,20 @@ fn check(volume: &Volume) -> Result<(), AnatomyError> {
     Ok(())
 }
 
-/// HU in flat order; what is no number, padding, or outside the field of view becomes air.
-fn cleaned(volume: &Volume) -> Vec<f32> {
+/// The field of view without its rim, in flat order; none where the volume does not tell.
+fn seen(volume: &Volume, lattice: &Lattice) -> Option<Vec<bool>> {
+    let mask = volume.mask.as_ref()?;
+    let seen: Vec<bool> = mask.iter().map(|bits| bits & mask::FIELD_OF_VIEW != 0).collect();
+    Some(eroded(&seen, lattice, RIM_MM))
+}
+
+/// HU in flat order; what is no number, padding, or not seen becomes air.
+fn cleaned(volume: &Volume, seen: Option<&[bool]>) -> Vec<f32> {
     let mut hu: Vec<f32> =
         volume.values.iter().map(|hu| if hu.is_finite() { hu.max(AIR_HU) } else { AIR_HU }).collect();
-    if let Some(seen) = &volume.mask {
-        for (hu, bits) in hu.iter_mut().zip(seen) {
-            if bits & mask::FIELD_OF_VIEW == 0 {
-                *hu = AIR_HU;
-            }
+    for (hu, seen) in hu.iter_mut().zip(seen.unwrap_or_default()) {
+        if !seen {
+            *hu = AIR_HU;
         }
     }
     hu

@@ -1,4 +1,4 @@
-"""latency.py BINARY OUT [--minutes 5]: how long a live image takes, idle and beside a reconstruction.
+"""latency.py BINARY OUT [--minutes 5] [--side 1024]: how long a live image takes, idle and beside a reconstruction.
 
 A pre-rendered source of 1024 x 1024 at 30/s (then 2048 x 2048 at 15/s), with correction, lag, recursive filter and recording
 on; a client on the WebSocket and one on the D-Bus ring, in processes of their own, measure from the frame's last byte in its
@@ -25,6 +25,7 @@ def main():
     parser.add_argument("binary", type=pathlib.Path)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--side", type=int, choices=[case[0] for case in CASES], help="this case alone")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     spin = options.out / "spin.mcap"
@@ -33,6 +34,8 @@ def main():
                        check=True, stdout=subprocess.DEVNULL)
     rows, failed = [], []
     for case in CASES:
+        if options.side not in (None, case[0]):
+            continue
         for row in measured(options, spin, *case):
             rows.append(row)
             failed += [f"{row['case']}: {fault}" for fault in row["faults"]]

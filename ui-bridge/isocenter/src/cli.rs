@@ -426,6 +426,9 @@ pub struct Segment {
     /// The labels to write, on the volume's grid.
     #[arg(long)]
     pub out: PathBuf,
+    /// What the volume's voxels rest on, as `reconstruct --mask` writes it: nothing is sought outside the field of view.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// Where the confidence of each voxel goes, in percent.
     #[arg(long)]
     pub confidence: Option<PathBuf>,
@@ -450,6 +453,9 @@ pub struct Model {
     /// What to make.
     #[arg(long)]
     pub target: TargetChoice,
+    /// What the volume's voxels rest on, as `reconstruct --mask` writes it: nothing is made outside the field of view.
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
     /// The model to write: .3mf, .stl, .obj, .ply, or .dcm for DICOM Encapsulated STL; its report goes beside it.
     #[arg(long)]
     pub out: PathBuf,

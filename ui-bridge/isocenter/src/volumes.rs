@@ -2,14 +2,17 @@
 
 use crate::cli::{Direction, Triple, VolumeOptions};
 use crate::console::peak_rss_mib;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use carm::{PatientSetup, Provenance, Quantity, Volume, VolumeGrid, mask};
-use interchange::{VolumeFormat, WriteOptions, write_labels, write_volume};
+use interchange::{VolumeFormat, WriteOptions, read_volume, write_labels, write_volume};
 use nalgebra::{Matrix3, Point3};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
 use session::StageTimes;
 use std::path::Path;
+
+/// The grids of a volume and its mask differ by less than this: what a file's numbers lose, mm.
+const MASK_WITHIN_MM: f64 = 0.01;
 
 /// A pool of the asked number of threads; by default one a core.
 pub fn thread_pool(threads: Option<usize>) -> Result<ThreadPool> {
@@ -74,6 +77,25 @@ pub fn write_mask(volume: &Volume, path: Option<&Path>) -> Result<()> {
     let meaning: Vec<String> = mask::NAMES.iter().map(|(bit, name)| format!("{bit} {name}")).collect();
     write_labels(&volume.grid, bits, &format!("bits: {}", meaning.join(", ")), path)?;
     Ok(())
+}
+
+/// Reads a volume and, where a path is given, the bits that [`write_mask`] wrote of its voxels.
+pub fn read_with_mask(path: &Path, mask: Option<&Path>) -> Result<Volume> {
+    let mut volume = read_volume(path)?;
+    if let Some(mask_path) = mask {
+        let mask = read_volume(mask_path)?;
+        let (expected, found) = (volume.grid.shape, mask.grid.shape);
+        let first = |of: &Volume| of.grid.point(0.0, 0.0, 0.0);
+        let apart_mm = (first(&volume) - first(&mask)).norm();
+        ensure!(
+            expected == found && apart_mm < MASK_WITHIN_MM,
+            "{}: expected a mask on the grid of {}, {expected:?} voxels, found {found:?}, {apart_mm:.3} mm away",
+            mask_path.display(),
+            path.display()
+        );
+        volume.mask = Some(mask.values.mapv(|bits| bits as u8));
+    }
+    Ok(volume)
 }
 
 /// What every reconstruction reports.

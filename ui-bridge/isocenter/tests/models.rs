@@ -253,3 +253,23 @@ fn model_that_cannot_be_made_as_asked_is_refused_and_leaves_no_file() {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "{options:?}");
     }
 }
+
+#[test]
+fn nothing_is_sought_outside_the_field_of_view_or_at_its_rim() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volume, labels) = (bone(folder.path(), 600.0), folder.path().join("labels.nii.gz"));
+    let mask_of = |name: &str, shape: [usize; 3]| {
+        let grid = VolumeGrid::centred(shape, [1.5; 3], Matrix3::identity(), Point3::origin()).unwrap();
+        let seen = Array3::from_shape_fn((shape[2], shape[1], shape[0]), |(_, _, x)| f32::from(x < 30));
+        let path = folder.path().join(name);
+        write_volume(&Volume::new(grid, seen, Quantity::Unknown), &path, &WriteOptions::default()).unwrap();
+        path
+    };
+    let mask = mask_of("mask.nii.gz", [60, 56, 48]);
+    let told = done(&[&"segment", &volume, &"--mask", &mask, &"--target", &"bone", &"--out", &labels]);
+    // The bone reaches from voxel 18 to 46; the field of view ends at 29, its rim is four voxels wide.
+    assert_eq!(told["structures"][0]["bounds_voxels"][0][1], 25, "{told}");
+    let other = mask_of("other.nii.gz", [60, 56, 47]);
+    let expected = "expected a mask on the grid of";
+    refused(&[&"segment", &volume, &"--mask", &other, &"--target", &"bone", &"--out", &labels], &[expected]);
+}

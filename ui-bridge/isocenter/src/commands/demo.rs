@@ -11,7 +11,7 @@ use crate::console::{Console, Outcome, peak_rss_mib};
 use crate::picture::{Picture, Plane, Window};
 use crate::report::{Check, Figure, Report};
 use crate::tissue::{ClassError, class_errors};
-use crate::volumes::{facts, thread_pool, write};
+use crate::volumes::{facts, thread_pool, write, write_mask};
 use ::reconstruct::{Apodisation, to_hu};
 use anyhow::{Context, Result};
 use capture::RunReader;
@@ -48,7 +48,9 @@ pub fn run(options: &Demo, console: &Console) -> Result<Outcome> {
     let errors = pool.install(|| demo.errors(&made))?;
     let volume = options.out.join("volume.nii.gz");
     write(&made.volume, &volume)?;
-    let models = models::made(&volume, &options.out, options.threads, console);
+    let mask = options.out.join("mask.nii.gz");
+    write_mask(&made.volume, Some(&mask))?;
+    let models = models::made(&volume, &mask, &options.out, options.threads, console);
     cancel::check()?;
     let total_s = start.elapsed().as_secs_f64();
 

@@ -3,11 +3,11 @@
 use crate::cancel;
 use crate::cli::Segment;
 use crate::console::{Console, Outcome, peak_rss_mib};
-use crate::volumes::{check_format, thread_pool};
+use crate::volumes::{check_format, read_with_mask, thread_pool};
 use anatomy::{DoubtfulRegion, Options, Progress, Segmentation, Structure, Target, segment};
 use anyhow::{Context, Result};
 use carm::{Quantity, Volume};
-use interchange::{SegmentProperty, WriteOptions, read_volume, write_segmentation, write_volume};
+use interchange::{SegmentProperty, WriteOptions, write_segmentation, write_volume};
 use nalgebra::Point3;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn run(options: &Segment, console: &Console) -> Result<Outcome> {
     if let Some(path) = &options.confidence {
         check_format(path)?;
     }
-    let volume = read_volume(&options.volume)?;
+    let volume = read_with_mask(&options.volume, options.mask.as_deref())?;
     let pool = thread_pool(options.threads)?;
     let bar = console.progress(100, "segmenting");
     let tell = |share: f64, _: &'static str| {

@@ -23,11 +23,17 @@ pub struct DemoModel {
 }
 
 /// Makes all models of a volume's file beside it.
-pub fn made(volume: &Path, out: &Path, threads: Option<usize>, console: &Console) -> Vec<DemoModel> {
+pub fn made(
+    volume: &Path,
+    mask: &Path,
+    out: &Path,
+    threads: Option<usize>,
+    console: &Console,
+) -> Vec<DemoModel> {
     MODELS
         .map(|(target, name)| {
             let (path, start) = (out.join(name), Instant::now());
-            let told = options(volume, target, &path, threads)
+            let told = options([volume, mask], target, &path, threads)
                 .and_then(|options| model::run(&options, console))
                 .map(|outcome| outcome.json);
             DemoModel { target, path, told, seconds: start.elapsed().as_secs_f64() }
@@ -36,11 +42,18 @@ pub fn made(volume: &Path, out: &Path, threads: Option<usize>, console: &Console
 }
 
 /// What the command line would say, its defaults included.
-fn options(volume: &Path, target: &str, out: &Path, threads: Option<usize>) -> Result<Model> {
+fn options([volume, mask]: [&Path; 2], target: &str, out: &Path, threads: Option<usize>) -> Result<Model> {
     let threads = threads.map(|threads| format!("--threads={threads}"));
     // Minutes of slicing belong to those who print; the own estimate is told at once.
     let words = ["isocenter".as_ref(), "model".as_ref(), "--slicer=none".as_ref(), volume.as_os_str()];
-    let more = ["--target".as_ref(), target.as_ref(), "--out".as_ref(), out.as_os_str()];
+    let more = [
+        "--mask".as_ref(),
+        mask.as_os_str(),
+        "--target".as_ref(),
+        target.as_ref(),
+        "--out".as_ref(),
+        out.as_os_str(),
+    ];
     let all = words.into_iter().chain(more).map(std::ffi::OsString::from).chain(threads.map(Into::into));
     match Arguments::try_parse_from(all)?.command {
         Command::Model(options) => Ok(options),
