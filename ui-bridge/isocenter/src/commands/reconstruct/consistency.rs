@@ -20,8 +20,8 @@ const INVISIBLE: [&str; 3] = [
 ];
 
 /// What a quiet number is worth where views are truncated.
-const TRUNCATED_REMARK: &str = "views are truncated: a slow rotation by half a degree passes unseen in about a quarter of scans, and without lines \
-     measured twice (an arc longer than half a turn) a mirror and slow motions pass unseen";
+const TRUNCATED_REMARK: &str = "views are truncated: slowly varying errors of the matrices pass unseen in one to four of ten scans, and where no line \
+     is measured twice (an arc of half a turn or less) a mirror and slow errors pass unseen";
 
 /// Checks a projection stack; an alarm joins the warnings of its source, which the volume takes over.
 pub fn of_stack(
