@@ -1,5 +1,4 @@
-//! A few trials of each fault that is found reliably, on bodies that are seen whole; the example `consistency_trials` runs
-//! a hundred of all, truncated ones too.
+//! A few trials of each fault, on bodies that are seen whole and truncated; the example `consistency_trials` runs a hundred.
 
 #[allow(dead_code, reason = "the example runs more faults than this test")]
 #[path = "../examples/consistency_trials/trial.rs"]
@@ -28,11 +27,35 @@ fn consistency_of_a_sound_scan_raises_no_alarm() {
 }
 
 #[test]
-fn consistency_finds_views_out_of_order_mirrored_ones_and_wrong_matrices() {
-    let faults = [Fault::Shuffled, Fault::Mirrored, Fault::Drift1mm, Fault::Jitter1mm, Fault::Jitter05deg];
-    for fault in faults {
-        assert_eq!(alarms(false, fault), TRIALS as usize, "{fault:?}");
+fn consistency_finds_views_out_of_order_mirrored_ones_wrong_matrices_and_motion() {
+    for is_truncated in [false, true] {
+        for fault in Fault::ALL.into_iter().filter(|fault| *fault != Fault::None) {
+            // Slow errors of truncated bodies' matrices are seen at the ends of the arc only, not reliably.
+            if is_truncated && matches!(fault, Fault::Drift1mm | Fault::Drift05deg) {
+                continue;
+            }
+            assert_eq!(alarms(is_truncated, fault), TRIALS as usize, "{fault:?}, truncated: {is_truncated}");
+        }
     }
+}
+
+#[test]
+fn consistency_of_a_mirrored_scan_names_the_mirror() {
+    for is_truncated in [false, true] {
+        let found = check(1000, is_truncated, Fault::Mirrored);
+        assert!(found.measures.mirrored > found.limits.mirrored, "{found:?}");
+        let sound = check(1000, is_truncated, Fault::None);
+        assert!(sound.measures.mirrored < 0.5 * sound.limits.mirrored, "{:?}", sound.measures);
+    }
+}
+
+#[test]
+fn consistency_does_not_depend_on_the_number_of_threads() {
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| check(1001, true, Fault::Drift1mm))
+    };
+    assert_eq!(on(1), on(3));
 }
 
 #[test]
@@ -40,7 +63,7 @@ fn consistency_knows_whether_views_are_truncated_and_stops_when_asked() {
     for is_truncated in [false, true] {
         let found = check(7, is_truncated, Fault::None);
         assert_eq!(found.is_truncated, is_truncated);
-        assert_eq!(found.views.iter().all(|view| view.whole.is_none()), is_truncated);
+        assert!(found.opposite.is_some());
     }
     let scan = scan(7, false, Fault::None);
     let views = scan.line_integrals.view();

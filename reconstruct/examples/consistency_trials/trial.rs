@@ -11,8 +11,8 @@ use std::f64::consts::{PI, TAU};
 pub const MU_WATER_PER_MM: f64 = 0.02;
 /// Views of a scan.
 const VIEWS: usize = 120;
-/// Quanta per pixel of 4 mm in air, fewest and most: 2,000 to 20,000 per pixel of 0.4 mm, as a spin has them.
-const PHOTONS: [f64; 2] = [200_000.0, 2_000_000.0];
+/// Quanta per pixel of 6 mm in air, fewest and most: 2,000 to 20,000 per pixel of 0.4 mm, as a spin has them.
+const PHOTONS: [f64; 2] = [450_000.0, 4_500_000.0];
 
 /// What is wrong with a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +94,9 @@ pub fn scan(seed: u64, is_truncated: bool, fault: Fault) -> Scan {
     Scan { geometry: believed, line_integrals }
 }
 
-/// A short scan over `arc_deg` on a detector of 96 x 72 pixels of 4 mm, on an arm that sways by a degree.
+/// A short scan over `arc_deg` on a detector of 64 x 48 pixels of 6 mm, on an arm that sways by a degree.
 fn geometry(arc_deg: f64) -> ScanGeometry {
-    let detector = DetectorGrid::new([96, 72], [4.0; 2]).unwrap();
+    let detector = DetectorGrid::new([64, 48], [6.0; 2]).unwrap();
     let views = (0..VIEWS).map(|view| {
         let share = view as f64 / (VIEWS - 1) as f64 - 0.5;
         let angles = CarmAngles {
