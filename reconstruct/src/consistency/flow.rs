@@ -19,7 +19,7 @@ const MARGIN_COLUMNS: usize = 2;
 /// Distance from the isocenter at which a rotation counts as a way, mm.
 const LEVER_MM: f64 = 50.0;
 /// The usual angular step over one that is compared: others are gaps or repeated views.
-const EVEN_STEPS: Range<f64> = 0.4..2.5;
+pub(super) const EVEN_STEPS: Range<f64> = 0.4..2.5;
 /// Standard deviation of a normal distribution over the median of its magnitudes.
 const SD_OVER_MEDIAN: f64 = 1.4826;
 /// Gain, shift along u and v, rotation, scale.
@@ -28,8 +28,8 @@ const UNKNOWNS: usize = 5;
 /// How the flow from view to view departs from a smooth one, mm at the isocenter.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Flow {
-    /// The largest departure along rows and columns of the detector: a step.
-    pub(super) jump_mm: [f64; 2],
+    /// The largest departure in the detector's plane: a step.
+    pub(super) jump_mm: f64,
     /// The usual one along rows, as a standard deviation: every view for itself.
     pub(super) jitter_u_mm: f64,
     /// The usual departure of the rotation about the line of sight, at 50 mm.
@@ -61,11 +61,13 @@ impl Flow {
                 .then(|| step(pair, [&places[view], &places[view + 1]], scale, pixel_mm))
         };
         let steps: Vec<Option<Step>> = (0..views.len().saturating_sub(1)).into_par_iter().map(step).collect();
-        let [u, v, rotation] = [0, 1, 2].map(|part| departures(&steps, part));
+        let departures: Vec<Step> = steps.windows(5).filter_map(departure).collect();
+        let usual_of =
+            |part: usize| usual(departures.iter().map(|departure| departure[part].abs()).collect());
         Self {
-            jump_mm: [largest(&u), largest(&v)],
-            jitter_u_mm: usual(u),
-            jitter_rotation_mm: usual(rotation),
+            jump_mm: departures.iter().map(|[u, v, _]| u.hypot(*v)).fold(0.0, f64::max),
+            jitter_u_mm: usual_of(0),
+            jitter_rotation_mm: usual_of(2),
         }
     }
 }
@@ -141,17 +143,10 @@ fn mean_over(mut image: Array2<f64>, reach: usize) -> Array2<f64> {
     image
 }
 
-/// Each step against the mean of two before and two after, which foretells a smooth flow; none across a gap.
-fn departures(steps: &[Option<Step>], part: usize) -> Vec<f64> {
-    let values = |five: &[Option<Step>]| -> Option<Vec<f64>> {
-        five.iter().map(|step| step.map(|step| step[part])).collect()
-    };
-    let fives = steps.windows(5).filter_map(values);
-    fives.map(|f| (f[2] - (f[0] + f[1] + f[3] + f[4]) / 4.0).abs()).collect()
-}
-
-fn largest(departures: &[f64]) -> f64 {
-    departures.iter().copied().fold(0.0, f64::max)
+/// The third of five steps against the mean of two before and two after, which foretells a smooth flow; none across a gap.
+fn departure(five: &[Option<Step>]) -> Option<Step> {
+    let &[Some(a), Some(b), Some(own), Some(c), Some(d)] = five else { return None };
+    Some(std::array::from_fn(|part| own[part] - (a[part] + b[part] + c[part] + d[part]) / 4.0))
 }
 
 fn usual(mut departures: Vec<f64>) -> f64 {
@@ -189,9 +184,9 @@ mod tests {
     #[test]
     fn flow_tells_a_step_from_unrest_and_both_from_an_even_pace() {
         let still = flow(|_| [0.0, 0.0]);
-        assert!(still.jump_mm.iter().all(|found| *found < 0.03) && still.jitter_u_mm < 0.03, "{still:?}");
+        assert!(still.jump_mm < 0.04 && still.jitter_u_mm < 0.03, "{still:?}");
         let step = flow(|view| if view < 14 { [0.0, 0.0] } else { [0.0, 1.5] });
-        assert!((step.jump_mm[1] - 1.5).abs() < 0.3 && step.jump_mm[0] < 0.2, "{step:?}");
+        assert!((step.jump_mm - 1.5).abs() < 0.3, "{step:?}");
         assert!(step.jitter_u_mm < 0.1, "{step:?}");
         let unrest = flow(|view| [[0.0, 0.9, 0.2, 0.6, 0.1][view * 7 % 5], 0.0]);
         assert!(unrest.jitter_u_mm > 0.4, "{unrest:?}");

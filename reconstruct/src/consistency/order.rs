@@ -1,12 +1,10 @@
 //! Views in the order of the sweep: neighbours differ by about as much as their neighbours do.
 
+use super::flow::EVEN_STEPS;
 use ndarray::{Array3, Axis, Zip};
-use std::ops::Range;
 
 /// Pairs of neighbours on either side that tell what is usual.
 const REACH: usize = 4;
-/// The usual angular step over one that is compared: others are gaps or repeated views.
-const EVEN_STEPS: Range<f64> = 0.4..2.5;
 
 /// The largest difference between neighbours over the median of those about it, each per angle.
 ///

@@ -47,7 +47,7 @@ impl Measures {
         Self {
             slow_shift: motions::explained_by_slow(views, &motions::SHIFTS, WAVES),
             slow_rotation: motions::explained_by_slow(views, &motions::ROTATIONS, WAVES),
-            jump: flow.jump_mm[0].hypot(flow.jump_mm[1]) / (flow.jitter_u_mm + JITTER_FLOOR_MM),
+            jump: flow.jump_mm / (flow.jitter_u_mm + JITTER_FLOOR_MM),
             jitter_u_mm: flow.jitter_u_mm,
             jitter_rotation_mm: flow.jitter_rotation_mm,
             order,
