@@ -7,6 +7,7 @@ use crate::alarms::{Alarms, Severity};
 use crate::jobs::{Job, JobState, Jobs};
 use crate::runs::{Runs, found};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -50,10 +51,10 @@ impl Incoming {
         };
         alarms.clear("", "incoming-folder");
         for file in files {
-            if !open.contains_key(&file) {
+            if let Entry::Vacant(place) = open.entry(file) {
                 // When too many jobs wait, the next look finds it again.
-                let Ok(id) = jobs.import(&file) else { break };
-                open.insert(file, id);
+                let Ok(id) = jobs.import(place.key()) else { break };
+                place.insert(id);
             }
         }
     }
