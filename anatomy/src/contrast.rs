@@ -28,10 +28,12 @@ const SHELL_MM: f64 = 7.0;
 /// What meets a brighter shell on more than this share of its surface is bone.
 const ENCLOSED_SHARE_MAX: f64 = 0.25;
 /// A shell is brighter than its inside by this floor, HU, this share of the height above soft tissue, and this many
-/// standard deviations of the noise inside, which must not pass for a shell.
+/// standard deviations of the noise of soft tissue, which must not pass for a shell.
 const SHELL_HU: f32 = 45.0;
 const SHELL_SHARE: f32 = 0.12;
-const SHELL_SIGMAS: f32 = 3.0;
+const SHELL_SIGMAS: f32 = 1.5;
+/// Smooth values this near to soft tissue's are soft tissue, HU.
+const SOFT_WITHIN_HU: f32 = 25.0;
 /// Denser than any bone that a ball of [`DENSE_BALL_MM`] fits into: undiluted contrast medium, or metal. HU, mm.
 const DENSE_HU: f32 = 1000.0;
 const DENSE_BALL_MM: f64 = 4.5;
@@ -64,12 +66,11 @@ impl Contrast {
             .collect();
         let cores = opened(&even, &coarse, CORE_MM);
         let core_min = (CORE_MIN_ML * 1000.0 / coarse.voxel_mm3()).ceil() as usize;
+        let noise_hu = noise_hu(&hu, &smooth, &coarse, soft_hu);
         let mut pools = vec![false; coarse.len()];
         let mut blood: Option<(usize, f32)> = None;
         for core in components(&cores, &coarse).into_iter().filter(|c| c.voxels.len() >= core_min) {
             let mean = core.voxels.iter().map(|i| smooth[*i]).sum::<f32>() / core.voxels.len() as f32;
-            let noise = core.voxels.iter().map(|i| (hu[*i] - smooth[*i]).powi(2)).sum::<f32>();
-            let noise_hu = (noise / core.voxels.len() as f32).sqrt();
             let shell = SHELL_HU.max(SHELL_SHARE * (mean - soft_hu)).max(SHELL_SIGMAS * noise_hu);
             if enclosed_share(&core, &cores, &hu, &coarse, [0.5 * (mean + soft_hu), mean + shell])
                 > ENCLOSED_SHARE_MAX
@@ -94,8 +95,23 @@ impl Contrast {
 
 fn is_even(smooth: &[f32], lattice: &Lattice, index: usize, soft_hu: f32) -> bool {
     let above = smooth[index] - soft_hu;
-    let gradient = gradient_at(smooth, lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt();
-    above > ABOVE_SOFT_HU && gradient < EVEN_HU_PER_MM + EVEN_SHARE_PER_MM * above
+    above > ABOVE_SOFT_HU && steepness(smooth, lattice, index) < EVEN_HU_PER_MM + EVEN_SHARE_PER_MM * above
+}
+
+/// Standard deviation of even soft tissue about its smooth self.
+fn noise_hu(hu: &[f32], smooth: &[f32], lattice: &Lattice, soft_hu: f32) -> f32 {
+    let is_soft = |i: &usize| {
+        (smooth[*i] - soft_hu).abs() < SOFT_WITHIN_HU && steepness(smooth, lattice, *i) < EVEN_HU_PER_MM
+    };
+    let soft = (0..hu.len()).filter(is_soft);
+    let (sum, count) = soft
+        .fold((0.0_f64, 0_usize), |(sum, count), i| (sum + f64::from(hu[i] - smooth[i]).powi(2), count + 1));
+    (sum / count.max(1) as f64).sqrt() as f32
+}
+
+/// Length of the gradient, HU/mm.
+fn steepness(smooth: &[f32], lattice: &Lattice, index: usize) -> f32 {
+    gradient_at(smooth, lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt()
 }
 
 /// Share of a core's surface that meets brighter voxels before darker ones.
