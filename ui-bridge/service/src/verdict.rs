@@ -5,9 +5,9 @@
 //!
 //! Motion is found without a volume. With the beam's logarithm p(u, v): the sum of p over a row hardly changes while the
 //! arm turns (the mass of a slice does not), so a row profile that shifts is a body that moves along the axis; and the
-//! centre of mass along u runs as a few harmonics of the angle. A body that moves across the axis from some view on adds
-//! the cosine and sine of the angle from there on: that view counts whose step explains most, wherever the beam looked
-//! from. A body that leaves the detector sideways breaks both sums: the number is then not given.
+//! centre of mass along u runs as a few harmonics of the angle, so what they do not fit is a body that moves across it.
+//! A body that leaves the detector sideways breaks both sums: the number is then not given. Motion across the axis shows
+//! less than motion along it, and least where it is along the beam.
 
 use carm::{DetectorCalibration, FrameHeader, RunDescription};
 use nalgebra::Point3;
@@ -18,8 +18,6 @@ use std::fmt;
 const STRIDE: usize = 4;
 /// Harmonics of the angle that a resting body's centre of mass may have.
 const HARMONICS: usize = 3;
-/// A step across the axis is looked for after and before this share of the views.
-const END_SHARE: f64 = 0.1;
 /// The logarithm at the detector's edges above which the body goes on beyond it.
 const EDGE_LOG: f64 = 0.25;
 /// Shifts along the axis that are known no better than this are not told, mm.
@@ -224,7 +222,7 @@ impl SpinWatch {
         let pitch_u = self.run.detector.pixel_pitch_u_mm * STRIDE as f64 / magnification;
         let pitch_v = self.run.detector.pixel_pitch_v_mm * STRIDE as f64 / magnification;
         let across: Vec<f64> = self.views.iter().map(|view| view.centre_u * pitch_u).collect();
-        let across = self.step_across(&across);
+        let across = self.unexplained(&across);
         let (shifts, error) = self.axial_shifts();
         if error * pitch_v > LARGEST_ERROR_MM {
             // Much the same in every slice: nothing shifts that could be seen to.
@@ -232,31 +230,6 @@ impl SpinWatch {
         }
         let along: Vec<f64> = shifts.into_iter().map(|shift| shift * pitch_v).collect();
         Some(across.max(self.unexplained(&along)))
-    }
-
-    /// Length of the step in the plane of the arm's swing that explains most of what the harmonics leave of the centre of
-    /// mass, in the unit of `centres`.
-    fn step_across(&self, centres: &[f64]) -> f64 {
-        let angles: Vec<f64> = self.views.iter().map(|view| view.angle_rad).collect();
-        let left = residuals(&angles, centres);
-        let first = (END_SHARE * angles.len() as f64) as usize;
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let (mut most, mut length) = (0.0, 0.0);
-        for from in first..angles.len() - first {
-            let [along, across] = [f64::cos, f64::sin].map(|part| {
-                let stepped = angles.iter().enumerate();
-                let stepped = stepped.map(|(view, &angle)| if view < from { 0.0 } else { part(angle) });
-                residuals(&angles, &stepped.collect::<Vec<_>>())
-            });
-            let mixed = dot(&along, &across);
-            let right = [dot(&along, &left), dot(&across, &left)];
-            let step = solved([[dot(&along, &along), mixed], [mixed, dot(&across, &across)]], right);
-            let explained = step[0] * right[0] + step[1] * right[1];
-            if explained > most {
-                (most, length) = (explained, step[0].hypot(step[1]));
-            }
-        }
-        length
     }
 
     /// Shift of each view's row profile against the mean one, rows looked at, by least squares on its slope; and the
