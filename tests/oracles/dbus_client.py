@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 
+from dbus_fast import DBusError
 from dbus_fast.aio import MessageBus
 
 NAME, DAEMON = "org.isocenter.Daemon1", "/org/isocenter/Daemon1"
@@ -57,7 +58,13 @@ async def main():
         if interface == "org.isocenter.Spin1" and "State" in changed
         else None
     )
-    file, layout = await live.call_open_ring()
+    # There is a ring once the device has delivered a frame.
+    for _ in range(200):
+        try:
+            file, layout = await live.call_open_ring()
+            break
+        except DBusError:
+            await asyncio.sleep(0.05)
     ring = mmap.mmap(file, 0, prot=mmap.PROT_READ)
     images = []
     while len(images) < 5:
