@@ -31,7 +31,7 @@ const ENCLOSED_SHARE_MAX: f64 = 0.25;
 /// standard deviations of the noise of soft tissue, which must not pass for a shell.
 const SHELL_HU: f32 = 45.0;
 const SHELL_SHARE: f32 = 0.12;
-const SHELL_SIGMAS: f32 = 1.5;
+const SHELL_SIGMAS: f32 = 2.5;
 /// Smooth values this near to soft tissue's are soft tissue, HU.
 const SOFT_WITHIN_HU: f32 = 25.0;
 /// Denser than any bone that a ball of [`DENSE_BALL_MM`] fits into: undiluted contrast medium, or metal. HU, mm.
