@@ -122,7 +122,7 @@ const WHOLE: Limits = Limits {
     opposite_turn_mm: 0.3,
 };
 
-/// Limits of truncated bodies, from the same seeds; two bodies exceed the jump, one the shift between opposite ends. What
+/// Limits of truncated bodies, from the same seeds, of which a few exceed the jump and the shift between opposite ends. What
 /// lies outside the field moves the coarse volume more than slow motions do, so that it says little.
 const TRUNCATED: Limits = Limits {
     slow_shift: 0.25,

@@ -47,9 +47,10 @@ fn make(task: &Task, folder: &Path, budget: WorkerBudget, step: &mut WorkerStep<
             Ok(name)
         }
         JobKind::Import => {
-            let partial = folder.join("partial.mcap");
-            let (run, summary) = runs::from_angiogram(&task.run, &partial, runs::MU_WATER_PER_MM)?;
-            // Not the file's name, which may be a patient's; the same frames get the same name.
+            // The file may be named after a patient: errors speak of it, and the recording is called, otherwise.
+            let (file, partial) = (folder.join("incoming"), folder.join("partial.mcap"));
+            std::os::unix::fs::symlink(&task.run, &file).context("the file cannot be linked")?;
+            let (run, summary) = runs::from_angiogram(&file, &partial, runs::MU_WATER_PER_MM)?;
             let spin = if run.description.planned_views.is_empty() { "" } else { "-spin" };
             let name = format!("incoming-{}{spin}.mcap", &summary.content_hash[..12]);
             std::fs::rename(&partial, folder.join(&name)).context("the recording cannot be named")?;

@@ -95,7 +95,8 @@ impl JobRunner for WorkerRunner {
         let folder =
             tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir_in(&self.folder).map_err(failed)?;
         let mut worker = self.start(task, folder.path()).map_err(failed)?;
-        tracing::info!(worker = worker.child.id(), run = %task.run.display(), "a job begins");
+        // Not the file of an import, which may be named after a patient.
+        tracing::info!(worker = worker.child.id(), kind = task.kind.name(), "a job begins");
         let (mut done, mut all) = (0, 0);
         let (mut heard, mut asked_to_stop) = (Instant::now(), None);
         loop {

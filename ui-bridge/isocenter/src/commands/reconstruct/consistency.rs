@@ -20,8 +20,8 @@ const INVISIBLE: [&str; 3] = [
 ];
 
 /// What a quiet number is worth where views are truncated.
-const TRUNCATED_REMARK: &str = "views are truncated: slowly varying errors of the matrices pass unseen in one to four of ten scans, and where no line \
-     is measured twice (an arc of half a turn or less) a mirror and slow errors pass unseen";
+const TRUNCATED_REMARK: &str = "views are truncated: errors of the matrices that vary slowly pass unseen in one of ten scans when of 1 mm, in half of them \
+     when of half a degree; where no line is measured twice (an arc of half a turn or less) a mirror passes unseen, too";
 
 /// Checks a projection stack; an alarm joins the warnings of its source, which the volume takes over.
 pub fn of_stack(
