@@ -30,6 +30,7 @@
 //! # Ok::<(), acquisition::AcquisitionError>(())
 //! ```
 
+mod bands;
 pub mod calibrate;
 pub mod correct;
 mod error;

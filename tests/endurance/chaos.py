@@ -202,9 +202,7 @@ def told(options, disk):
     camera.start()
     protocol = daemon.protocol(options.out / "live.toml", COLUMNS, ROWS, 1.4, RATE_HZ)
     configuration = (
-        '[jobs]\nsilence-s = 2.0\n'
-        f'[[device]]\nname = "carm"\nrecord = "always"\nfile-lasts-s = 60.0\n[device.virtual-carm]\n'
-        f'patient = "{daemon.PATIENT}"\nprotocol = "{protocol}"\nframes = 8\n'
+        '[jobs]\nsilence-s = 2.0\n' + daemon.virtual_carm(protocol, 60.0) +
         '[[device]]\nname = "camera"\nrecord = "always"\nprocess = true\nfile-lasts-s = 60.0\n[device.camera]\n'
         f'launch = "tcpclientsrc host=127.0.0.1 port={camera.port} ! rawvideoparse format=gray16-le width=64 height=48 '
         f'framerate={RATE_HZ}/1 ! appsink"\nframe-rate-hz = {RATE_HZ}.0\nframe-numbers = "arrival"\n')

@@ -39,6 +39,12 @@ def protocol(path, columns, rows, pitch_mm, rate_hz):
     return path
 
 
+def virtual_carm(protocol_path, file_lasts_s):
+    """A device of the configuration: pre-rendered frames of the chest, always recorded."""
+    return (f'[[device]]\nname = "carm"\nrecord = "always"\nfile-lasts-s = {file_lasts_s}\n'
+            f'[device.virtual-carm]\npatient = "{PATIENT}"\nprotocol = "{protocol_path}"\nframes = 8\n')
+
+
 class Daemon:
     """`isocenter serve`, with a page on a free port and D-Bus on a socket, until the end of a `with` block."""
 

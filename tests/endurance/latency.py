@@ -54,9 +54,7 @@ def measured(options, spin, side, rate_hz, pitch_mm, *limits_ms):
     (folder / "data/runs/spin.mcap").hardlink_to(spin)
     # Recordings are not what is measured: the oldest go when there are 8 GiB.
     retention = "[service.retention]\nmost-mib = 8000\n[jobs]\n"
-    device = (f'[[device]]\nname = "carm"\nrecord = "always"\nfile-lasts-s = 30.0\n'
-              f'[device.virtual-carm]\npatient = "{daemon.PATIENT}"\nprotocol = "{protocol}"\nframes = 8\n')
-    with daemon.Daemon(options.binary, folder, retention + device) as served:
+    with daemon.Daemon(options.binary, folder, retention + daemon.virtual_carm(protocol, 30.0)) as served:
         served.wait_live("carm")
         served.ask("/api/runs/spin/keep/yes", "POST")
         for load, limit_ms in zip(["idle", "reconstructing"], limits_ms):

@@ -27,9 +27,7 @@ def main():
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     protocol = daemon.protocol(options.out / "live.toml", 1024, 1024, 0.37, 30)
-    configuration = (
-        '[service.retention]\nmost-mib = 4000\n[[device]]\nname = "carm"\nrecord = "always"\nfile-lasts-s = 60.0\n'
-        f'[device.virtual-carm]\npatient = "{daemon.PATIENT}"\nprotocol = "{protocol}"\nframes = 8\n')
+    configuration = "[service.retention]\nmost-mib = 4000\n" + daemon.virtual_carm(protocol, 60.0)
     samples = []
     with daemon.Daemon(options.binary, options.out, configuration) as served:
         served.wait_live("carm")

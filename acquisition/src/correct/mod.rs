@@ -30,6 +30,7 @@ use grey::LogScale;
 use lag::{Lag, LagModel};
 use panel::PanelModel;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Variance of an intensity: `electronic + per_count * intensity`, counts².
 ///
@@ -295,23 +296,29 @@ impl Corrector {
         raw_counts: &[u16],
         intensity: &mut [f32],
     ) -> usize {
-        let mut saturated = 0_usize;
-        lag.correct(header, intensity, &mut |first, pixels, is_after| {
+        let all = AtomicUsize::new(0);
+        lag.correct(header, intensity, &|first, pixels, is_after| {
             let range = first..first + pixels.len();
             if is_after {
                 pixels.iter_mut().zip(&self.inverse_gain[range]).for_each(|(x, inverse)| *x *= inverse);
                 return;
             }
             let (raw, dark) = (&raw_counts[range.clone()], &self.dark_counts[range]);
-            let mut full = 0_u32;
+            let mut saturated = 0_u32;
             for (x, (&raw, dark)) in pixels.iter_mut().zip(raw.iter().zip(dark)) {
                 *x = f32::from(raw) - dark;
-                full += u32::from(raw >= self.saturation_counts);
+                saturated += u32::from(raw >= self.saturation_counts);
             }
-            saturated += full as usize;
+            all.fetch_add(saturated as usize, Ordering::Relaxed);
         });
+        self.fill_defects(raw_counts, intensity, all.into_inner())
+    }
+
+    /// Fills defects from their neighbours. Of `saturated` pixels gives those that are good.
+    fn fill_defects(&self, raw_counts: &[u16], intensity: &mut [f32], mut saturated: usize) -> usize {
         for (defect, sources) in self.fill.iter() {
             saturated -= usize::from(raw_counts[defect] >= self.saturation_counts);
+            // A dark map that is not finite leaves NaN here: overwritten, and never a source.
             intensity[defect] = sources.iter().map(|s| s.weight * intensity[s.pixel as usize]).sum();
         }
         saturated

@@ -6,6 +6,7 @@ use super::logarithm::exp;
 use super::recursive::RecursiveFilter;
 use super::subtraction::{Subtraction, SubtractionMode};
 use super::window::{AutoWindow, Window};
+use crate::bands::{BAND_PIXELS, share};
 use crate::correct::late::LateDefects;
 use crate::correct::{CorrectedFrame, Corrector};
 use crate::error::AcquisitionError;
@@ -47,7 +48,7 @@ pub struct Shown {
     pub mask_shift_px: f32,
 }
 
-/// Makes the live images of one device.
+/// Makes the live images of one device. On a rayon pool its threads share the bands of an image; the image is the same.
 #[derive(Clone, Debug)]
 pub struct LiveChain {
     settings: LiveSettings,
@@ -265,8 +266,10 @@ impl LiveChain {
 }
 
 fn to_counts(shown: &[f32], image: &mut [u16]) {
-    for (place, intensity) in image.iter_mut().zip(shown) {
-        // Saturates at both ends; NaN, which no correction gives, would be zero.
-        *place = (intensity + 0.5) as u16;
-    }
+    share(image.chunks_mut(BAND_PIXELS).zip(shown.chunks(BAND_PIXELS)), |(image, shown)| {
+        for (place, intensity) in image.iter_mut().zip(shown) {
+            // Saturates at both ends; NaN, which no correction gives, would be zero.
+            *place = (intensity + 0.5) as u16;
+        }
+    });
 }

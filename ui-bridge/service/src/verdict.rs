@@ -1,27 +1,24 @@
-//! Whether a spin is worth a volume, told as it ends: each finding with its number, its limit, and what to do.
+//! Whether a spin is worth a volume, told within two seconds of its end: each finding with its number, its limit, and what
+//! to do.
 //!
-//! The recorder shows every frame to [`SpinWatch`], which looks at each fourth pixel of each fourth row and keeps a few
-//! numbers a view; the end costs nothing more.
-//!
-//! Motion is found without a volume. With the beam's logarithm p(u, v): the sum of p over a row hardly changes while the
-//! arm turns (the mass of a slice does not), so a row profile that shifts is a body that moves along the axis; and the
-//! centre of mass along u runs as a few harmonics of the angle, so what they do not fit is a body that moves across it.
-//! A body that leaves the detector sideways breaks both sums: the number is then not given. Motion across the axis shows
-//! less than motion along it, and least where it is along the beam.
+//! The recorder shows every frame to [`SpinWatch`], which keeps a small logarithm of each view. Most findings are there
+//! when the last view is; that of motion takes the check of `reconstruct::consistency`, whether views and matrices agree
+//! on any body that lies still, and about a second.
 
-use carm::{DetectorCalibration, FrameHeader, RunDescription};
-use nalgebra::Point3;
+use carm::{
+    CalibratedTrajectory, DetectorCalibration, DetectorGrid, FrameHeader, ProjectionMatrix, RunDescription,
+    ScanGeometry,
+};
+use nalgebra::Matrix3;
+use ndarray::{Array3, Axis};
+use reconstruct::consistency::{Consistency, check_consistency};
 use serde::Serialize;
 use std::fmt;
 
-/// Each so many-th row and column is looked at.
-const STRIDE: usize = 4;
-/// Harmonics of the angle that a resting body's centre of mass may have.
-const HARMONICS: usize = 3;
+/// Columns that are kept of a view at most: squares of pixels become one.
+const MOST_COLUMNS: usize = 160;
 /// The logarithm at the detector's edges above which the body goes on beyond it.
 const EDGE_LOG: f64 = 0.25;
-/// Shifts along the axis that are known no better than this are not told, mm.
-const LARGEST_ERROR_MM: f64 = 0.3;
 /// Below so many views nothing is said of motion.
 const LEAST_VIEWS: usize = 24;
 
@@ -94,71 +91,96 @@ struct View {
     saturated_share: f64,
     edge_log: f64,
     air_ratio: f64,
-    /// Sum of the logarithm over each row looked at.
-    rows: Vec<f64>,
-    centre_u: f64,
+    /// Line integrals, `[v, u]`, of squares of pixels.
+    logs: Vec<f32>,
 }
 
 /// Looks at a spin while it is recorded.
 pub struct SpinWatch {
     run: RunDescription,
+    /// Side of a square, pixels, and squares along u and v.
+    side: usize,
+    size: [usize; 2],
+    /// One over the gain; zero for pixels that are not used.
+    inverse_gain: Vec<f32>,
+    /// Counts.
+    dark: Vec<f32>,
     views: Vec<View>,
-    lost: u64,
-    last_sequence: Option<u64>,
 }
 
 impl SpinWatch {
     /// Before the first view.
     pub fn new(run: RunDescription) -> Self {
-        Self { run, views: Vec::new(), lost: 0, last_sequence: None }
+        let DetectorGrid { nu, nv, .. } = run.detector;
+        let side = nu.div_ceil(MOST_COLUMNS).min(nv).max(1);
+        let (inverse_gain, dark) = match &run.detector_calibration {
+            Some(maps) => (inverse_gain(maps, nu), maps.dark_counts.iter().copied().collect()),
+            None => (vec![1.0; nu * nv], vec![0.0; nu * nv]),
+        };
+        Self { run, side, size: [nu / side, nv / side], inverse_gain, dark, views: Vec::new() }
     }
 
     /// Takes note of a view: raw counts `[v, u]`.
     pub fn take(&mut self, header: &FrameHeader, counts: &[u16]) {
-        if let Some(last) = self.last_sequence.replace(header.sequence) {
-            self.lost += header.sequence.saturating_sub(last + 1);
-        }
-        if header.is_xray_on && counts.len() == self.run.detector.pixel_count() {
+        if header.is_xray_on && counts.len() == self.inverse_gain.len() {
             let view = self.look(header, counts);
             self.views.push(view);
         }
     }
 
     fn look(&self, header: &FrameHeader, counts: &[u16]) -> View {
-        let (nu, nv) = (self.run.detector.nu, self.run.detector.nv);
         let maps = self.run.detector_calibration.as_ref();
         let top =
             maps.map_or(u16::MAX >> (16 - self.run.bits_stored.clamp(1, 16)), |maps| maps.saturation_counts);
-        let mut intensity = Vec::with_capacity(counts.len() / (STRIDE * STRIDE) + nu + nv);
-        let mut saturated = 0;
-        for v in (STRIDE / 2..nv).step_by(STRIDE) {
-            for u in (STRIDE / 2..nu).step_by(STRIDE) {
-                let raw = counts[v * nu + u];
-                saturated += u64::from(raw >= top);
-                intensity.push(maps.map_or(f64::from(raw), |maps| corrected(maps, raw, v, u)));
-            }
-        }
-        let columns = (STRIDE / 2..nu).step_by(STRIDE).count().max(1);
+        let saturated = counts.iter().filter(|count| **count >= top).count();
+        let intensity = self.means(counts);
         let brightest = brightest(&intensity);
         let expected = maps.map(|maps| maps.air_intensity_per_mas * header.exposure.tube_charge_mas());
-        let air = expected.filter(|air| *air > 0.0).unwrap_or(brightest).max(1.0);
-        let logs: Vec<f64> = intensity.iter().map(|value| (air / value.max(1.0)).ln().max(0.0)).collect();
-        let rows: Vec<f64> = logs.chunks(columns).map(|row| row.iter().sum()).collect();
-        let mass: f64 = rows.iter().sum();
-        let moment: f64 = logs.iter().enumerate().map(|(i, log)| (i % columns) as f64 * log).sum();
-        let edge = |u: usize| logs.iter().skip(u).step_by(columns).sum::<f64>() / rows.len().max(1) as f64;
+        let air = expected.filter(|air| *air > 0.0).unwrap_or(brightest).max(1.0) as f32;
+        let logs: Vec<f32> = intensity.iter().map(|value| (air / value.max(1.0)).ln()).collect();
+        let [columns, rows] = self.size;
+        let edge = |u: usize| {
+            logs.iter().skip(u).step_by(columns.max(1)).map(|log| f64::from(*log)).sum::<f64>()
+                / rows.max(1) as f64
+        };
         View {
             angle_rad: header.gantry.primary_angle_rad,
             secondary_rad: header.gantry.secondary_angle_rad,
-            saturated_share: saturated as f64 / intensity.len().max(1) as f64,
+            saturated_share: saturated as f64 / counts.len().max(1) as f64,
             edge_log: edge(0).max(edge(columns.saturating_sub(1))),
             air_ratio: expected.map_or(f64::NAN, |air| brightest / air),
-            centre_u: moment / mass.max(1e-9),
-            rows,
+            logs,
         }
     }
 
-    /// What is said at the end; `now_ns` is the wall clock, ns since 1970.
+    /// Linear intensity of each square, the mean of its usable pixels; of one without any, that beside it.
+    fn means(&self, counts: &[u16]) -> Vec<f32> {
+        let (nu, side, [columns, rows]) = (self.run.detector.nu, self.side, self.size);
+        let mut means = Vec::with_capacity(columns * rows);
+        let mut sums = vec![[0.0_f32; 2]; columns];
+        for row in 0..rows {
+            sums.fill([0.0; 2]);
+            for v in row * side..(row + 1) * side {
+                let pixels = v * nu..v * nu + columns * side;
+                let maps = self.dark[pixels.clone()].iter().zip(&self.inverse_gain[pixels.clone()]);
+                for (at, (&raw, (dark, &inverse))) in counts[pixels].iter().zip(maps).enumerate() {
+                    let [sum, usable] = &mut sums[at / side];
+                    if inverse > 0.0 {
+                        *sum += (f32::from(raw) - dark) * inverse;
+                        *usable += 1.0;
+                    }
+                }
+            }
+            let mut beside = 0.0;
+            for [sum, usable] in &sums {
+                beside = if *usable > 0.0 { sum / usable } else { beside };
+                means.push(beside);
+            }
+        }
+        means
+    }
+
+    /// What is said at the end; `now_ns` is the wall clock, ns since 1970. Takes about a second on the current rayon pool.
     pub fn verdict(&self, now_ns: u64) -> Verdict {
         let planned = self.run.planned_views.len();
         let missing = planned.saturating_sub(self.views.len()) as f64 / planned.max(1) as f64;
@@ -172,7 +194,7 @@ impl SpinWatch {
             finding("largest gap", self.largest_gap(), "planned steps", [1.7, 6.0]),
             finding("saturation", Some(100.0 * saturated), "% of pixels", [0.2, 2.0]),
             finding("truncation", Some(100.0 * truncated), "% of views", [5.0, f64::INFINITY]),
-            finding("motion", self.motion_mm(truncated), "mm at the isocenter", [0.7, 3.0]),
+            finding("motion", self.motion(), "times what a still body may show", [1.0, 4.0]),
             finding("geometry", self.geometry_deg(), "degrees from the calibrated arc", [0.5, 2.0]),
             finding("calibration age", age_days, "days", [30.0, f64::INFINITY]),
             finding("calibration drift", self.drift_percent(), "% of the open beam", [3.0, 10.0]),
@@ -211,69 +233,64 @@ impl SpinWatch {
         (median > 0.7).then(|| 100.0 * (median - 1.0).abs())
     }
 
-    fn motion_mm(&self, truncated: f64) -> Option<f64> {
-        if self.views.len() < LEAST_VIEWS || truncated > 0.05 {
+    /// How far views and calibrated matrices are from what a body that lies still may show; none where the scan does not
+    /// allow to tell.
+    fn motion(&self) -> Option<f64> {
+        let found = self.consistency()?;
+        let number = found.number();
+        number.is_finite().then_some(number)
+    }
+
+    fn consistency(&self) -> Option<Consistency> {
+        let (detector, side) = (self.run.detector, self.side as f64);
+        let pitch = [detector.pixel_pitch_u_mm * side, detector.pixel_pitch_v_mm * side];
+        let squares = DetectorGrid::new(self.size, pitch).ok()?;
+        let trajectory = CalibratedTrajectory::new(detector, self.run.planned_views.clone()).ok()?;
+        // Square k is the mean of pixels k side to (k + 1) side - 1.
+        let offset = -(side - 1.0) / (2.0 * side);
+        let to_squares = Matrix3::new(1.0 / side, 0.0, offset, 0.0, 1.0 / side, offset, 0.0, 0.0, 1.0);
+        let placed = self.views.iter().filter_map(|view| {
+            let matrix = trajectory.matrix_at(view.angle_rad).ok()?;
+            Some((view, ProjectionMatrix::new(to_squares * matrix.matrix()).ok()?))
+        });
+        let (views, matrices): (Vec<&View>, Vec<ProjectionMatrix>) = placed.unzip();
+        if views.len() < LEAST_VIEWS {
             return None;
         }
-        let first = &self.run.planned_views.first()?.projection_matrix;
-        // A millimetre along the axis, as the detector sees it.
-        let rows = |z: f64| first.project(&Point3::new(0.0, 0.0, z)).v;
-        let magnification = (rows(0.5) - rows(-0.5)).abs() * self.run.detector.pixel_pitch_v_mm;
-        let pitch_u = self.run.detector.pixel_pitch_u_mm * STRIDE as f64 / magnification;
-        let pitch_v = self.run.detector.pixel_pitch_v_mm * STRIDE as f64 / magnification;
-        let across: Vec<f64> = self.views.iter().map(|view| view.centre_u * pitch_u).collect();
-        let across = self.unexplained(&across);
-        let (shifts, error) = self.axial_shifts();
-        if error * pitch_v > LARGEST_ERROR_MM {
-            // Much the same in every slice: nothing shifts that could be seen to.
-            return Some(across);
+        let [columns, rows] = self.size;
+        let mut stack = Array3::zeros((views.len(), rows, columns));
+        for (mut image, view) in stack.axis_iter_mut(Axis(0)).zip(&views) {
+            image.iter_mut().zip(&view.logs).for_each(|(place, log)| *place = *log);
         }
-        let along: Vec<f64> = shifts.into_iter().map(|shift| shift * pitch_v).collect();
-        Some(across.max(self.unexplained(&along)))
-    }
-
-    /// Shift of each view's row profile against the mean one, rows looked at, by least squares on its slope; and the
-    /// standard error of one.
-    fn axial_shifts(&self) -> (Vec<f64>, f64) {
-        let rows = self.views[0].rows.len();
-        let mean: Vec<f64> = (0..rows).map(|v| mean(self.views.iter().map(|view| view.rows[v]))).collect();
-        let slope: Vec<f64> = (0..rows)
-            .map(|v| if v == 0 || v + 1 == rows { 0.0 } else { 0.5 * (mean[v + 1] - mean[v - 1]) })
-            .collect();
-        let power: f64 = slope.iter().map(|slope| slope * slope).sum::<f64>().max(1e-12);
-        let shift =
-            |view: &View| (0..rows).map(|v| -slope[v] * (view.rows[v] - mean[v])).sum::<f64>() / power;
-        let shifts: Vec<f64> = self.views.iter().map(shift).collect();
-        // The noise of a row: what differs from one view to the next hardly does but by noise.
-        let pairs = || self.views.windows(2).flat_map(|pair| pair[0].rows.iter().zip(&pair[1].rows));
-        let variance = 0.5 * self::mean(pairs().map(|(before, after)| (after - before).powi(2)));
-        (shifts, (variance / power).sqrt())
-    }
-
-    /// Peak to peak of what a few harmonics of the angle leave, without the noisiest view at either end.
-    fn unexplained(&self, values: &[f64]) -> f64 {
-        let angles: Vec<f64> = self.views.iter().map(|view| view.angle_rad).collect();
-        let mut left = residuals(&angles, values);
-        left.sort_by(f64::total_cmp);
-        let trim = left.len() / 50 + 1;
-        left[left.len() - 1 - trim] - left[trim]
+        let scan = ScanGeometry::new(squares, matrices).ok()?;
+        let mu_water_per_mm = self.run.beam.mu_water_per_mm;
+        let found = check_consistency(&scan, stack.view(), mu_water_per_mm, &mut |_, _| true);
+        found.inspect_err(|error| tracing::debug!(%error, "nothing is said of a spin's motion")).ok()
     }
 }
 
-/// Linear intensity; what the maps do not tell of stays a raw count.
-fn corrected(maps: &DetectorCalibration, raw: u16, v: usize, u: usize) -> f64 {
-    match (maps.dark_counts.get([v, u]), maps.gain.get([v, u])) {
-        (Some(&dark), Some(&gain)) if gain > 0.0 => (f64::from(raw) - f64::from(dark)) / f64::from(gain),
-        _ => f64::from(raw),
+/// Zero for what the maps call a defect, or do not give a gain for.
+fn inverse_gain(maps: &DetectorCalibration, nu: usize) -> Vec<f32> {
+    let usable = maps.gain.iter().zip(&maps.dark_counts);
+    let mut inverse: Vec<f32> = usable
+        .map(
+            |(gain, dark)| if *gain > 0.0 && gain.is_finite() && dark.is_finite() { 1.0 / gain } else { 0.0 },
+        )
+        .collect();
+    for defect in &maps.defects {
+        if let Some(pixel) = inverse.get_mut(defect.v as usize * nu + defect.u as usize) {
+            *pixel = 0.0;
+        }
     }
+    inverse
 }
 
 /// The brightest part that is not a few hot pixels.
-fn brightest(intensity: &[f64]) -> f64 {
+fn brightest(intensity: &[f32]) -> f64 {
     let mut sorted = intensity.to_vec();
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let at = last - sorted.len() / 100;
-    *sorted.select_nth_unstable_by(at, f64::total_cmp).1
+    f64::from(*sorted.select_nth_unstable_by(at, f32::total_cmp).1)
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
@@ -288,53 +305,4 @@ fn finding(what: &'static str, value: Option<f64>, unit: &'static str, limits: [
         _ => Advice::Accept,
     };
     Finding { what, value, unit, limits, advice }
-}
-
-/// What is left of values when a constant and the first harmonics of the angle are fitted, by the normal equations.
-fn residuals(angles: &[f64], values: &[f64]) -> Vec<f64> {
-    const TERMS: usize = 1 + 2 * HARMONICS;
-    let basis = |angle: f64| {
-        let mut terms = [1.0; TERMS];
-        for k in 1..=HARMONICS {
-            (terms[2 * k], terms[2 * k - 1]) = (k as f64 * angle).sin_cos();
-        }
-        terms
-    };
-    let (mut matrix, mut right) = ([[0.0; TERMS]; TERMS], [0.0; TERMS]);
-    for (&angle, &value) in angles.iter().zip(values) {
-        let terms = basis(angle);
-        for row in 0..TERMS {
-            right[row] += terms[row] * value;
-            for column in 0..TERMS {
-                matrix[row][column] += terms[row] * terms[column];
-            }
-        }
-    }
-    for (row, line) in matrix.iter_mut().enumerate() {
-        // Half a turn and more leaves the terms apart; this keeps shorter arcs from dividing by nothing.
-        line[row] += 1e-9 * angles.len() as f64;
-    }
-    let found = solved(matrix, right);
-    let fitted =
-        |angle: f64| basis(angle).iter().zip(&found).map(|(term, factor)| term * factor).sum::<f64>();
-    angles.iter().zip(values).map(|(&angle, &value)| value - fitted(angle)).collect()
-}
-
-/// Gauss's elimination; the matrix is symmetric and positive.
-fn solved<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) -> [f64; N] {
-    for pivot in 0..N {
-        for row in pivot + 1..N {
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            let (above, below) = matrix.split_at_mut(row);
-            for (value, upper) in below[0][pivot..].iter_mut().zip(&above[pivot][pivot..]) {
-                *value -= factor * upper;
-            }
-            right[row] -= factor * right[pivot];
-        }
-    }
-    for row in (0..N).rev() {
-        let known: f64 = (row + 1..N).map(|column| matrix[row][column] * right[column]).sum();
-        right[row] = (right[row] - known) / matrix[row][row];
-    }
-    right
 }

@@ -6,41 +6,102 @@
 //! the mask (53), its farthest shift in 1/256 pixel (54, `u16`), skipped before it (56, `u64`), primary angle (64, `f64`, rad).
 
 use acquisition::LiveNote;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use carm::FrameHeader;
+use std::sync::Arc;
 
 /// Size of the header.
 pub const HEADER_BYTES: usize = 72;
+const HEADER_WORDS: usize = HEADER_BYTES / 2;
 const MAGIC: &[u8; 4] = b"ISOF";
 const VERSION: u16 = 1;
 
-/// Packs an image of `[columns, rows]`.
-pub fn pack(header: &FrameHeader, note: &LiveNote, [columns, rows]: [usize; 2], counts: &[u16]) -> Bytes {
-    let mut message = BytesMut::with_capacity(HEADER_BYTES + 2 * counts.len());
-    message.put_slice(MAGIC);
-    message.put_u16_le(VERSION);
-    message.put_u16_le(HEADER_BYTES as u16);
-    message.put_u32_le(columns as u32);
-    message.put_u32_le(rows as u32);
-    message.put_u64_le(header.sequence);
-    message.put_u64_le(header.stamps.host.0);
-    message.put_u64_le(note.finished_ns);
-    message.put_u64_le(header.stamps.wall.0);
-    let shown = &note.shown;
-    message.put_u16_le(shown.window.low);
-    message.put_u16_le(shown.window.high);
-    message.put_u8(shown.stages.bits());
-    message.put_u8(shown.mask_frames);
-    message.put_u16_le((256.0 * shown.mask_shift_px) as u16);
-    message.put_u64_le(note.skipped);
-    message.put_f64_le(header.gantry.primary_angle_rad);
-    debug_assert_eq!(message.len(), HEADER_BYTES, "as the module's header says");
-    let start = message.len();
-    message.resize(start + 2 * counts.len(), 0);
-    for (bytes, count) in message[start..].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
-        *bytes = count.to_le_bytes();
+/// Free buffers that are kept.
+const MOST_FREE: usize = 2;
+
+/// Packs images into memory that messages share, and that is used again as soon as the last of them is gone.
+pub struct Packer {
+    size: [usize; 2],
+    buffers: Vec<Arc<Buffer>>,
+}
+
+/// Header and counts.
+struct Buffer(Vec<u16>);
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
     }
-    message.freeze()
+}
+
+/// What a message keeps of its buffer.
+struct Held(Arc<Buffer>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().as_ref()
+    }
+}
+
+impl Packer {
+    /// For images of `[columns, rows]`.
+    pub fn new(size: [usize; 2]) -> Self {
+        Self { size, buffers: Vec::new() }
+    }
+
+    /// The message of the image whose counts, row by row, `read` writes to where they are sent from; none without one.
+    pub fn pack(
+        &mut self,
+        read: impl FnOnce(&mut [u16]) -> Option<(FrameHeader, LiveNote)>,
+    ) -> Option<Bytes> {
+        let [columns, rows] = self.size;
+        let mut buffer =
+            self.free().unwrap_or_else(|| Arc::new(Buffer(vec![0; HEADER_WORDS + columns * rows])));
+        let Buffer(words) = Arc::get_mut(&mut buffer).expect("no message holds it");
+        let image = read(&mut words[HEADER_WORDS..]);
+        if let Some((header, note)) = &image {
+            Self::write_header(self.size, header, note, words);
+        }
+        self.buffers.push(buffer.clone());
+        image.map(|_| Bytes::from_owner(Held(buffer)))
+    }
+
+    fn write_header([columns, rows]: [usize; 2], header: &FrameHeader, note: &LiveNote, words: &mut [u16]) {
+        if cfg!(target_endian = "big") {
+            words[HEADER_WORDS..].iter_mut().for_each(|count| *count = count.to_le());
+        }
+        let mut place: &mut [u8] = bytemuck::cast_slice_mut(&mut words[..HEADER_WORDS]);
+        place.put_slice(MAGIC);
+        place.put_u16_le(VERSION);
+        place.put_u16_le(HEADER_BYTES as u16);
+        place.put_u32_le(columns as u32);
+        place.put_u32_le(rows as u32);
+        place.put_u64_le(header.sequence);
+        place.put_u64_le(header.stamps.host.0);
+        place.put_u64_le(note.finished_ns);
+        place.put_u64_le(header.stamps.wall.0);
+        let shown = &note.shown;
+        place.put_u16_le(shown.window.low);
+        place.put_u16_le(shown.window.high);
+        place.put_u8(shown.stages.bits());
+        place.put_u8(shown.mask_frames);
+        place.put_u16_le((256.0 * shown.mask_shift_px) as u16);
+        place.put_u64_le(note.skipped);
+        place.put_f64_le(header.gantry.primary_angle_rad);
+        debug_assert!(place.is_empty(), "as the module's header says");
+    }
+
+    /// A buffer that no message holds.
+    fn free(&mut self) -> Option<Arc<Buffer>> {
+        let mut free = 0;
+        self.buffers.retain(|buffer| {
+            let is_held = Arc::strong_count(buffer) > 1;
+            free += usize::from(!is_held);
+            is_held || free <= MOST_FREE
+        });
+        let at = self.buffers.iter().position(|buffer| Arc::strong_count(buffer) == 1)?;
+        Some(self.buffers.swap_remove(at))
+    }
 }
 
 #[cfg(test)]
@@ -63,7 +124,17 @@ mod tests {
             finished_ns: 9,
             skipped: 3,
         };
-        let message = pack(&header, &note, [3, 2], &[1, 2, 3, 4, 5, 65_535]);
+        let mut packer = Packer::new([3, 2]);
+        let mut pack = |counts: [u16; 6]| {
+            let read = |place: &mut [u16]| {
+                place.copy_from_slice(&counts);
+                Some((header, note))
+            };
+            packer.pack(read).unwrap()
+        };
+        let message = pack([1, 2, 3, 4, 5, 65_535]);
+        // Later ones lie elsewhere while it is held.
+        let later = [6, 7].map(|count| pack([count; 6]));
         let word = |at: usize| u64::from_le_bytes(message[at..at + 8].try_into().unwrap());
         assert_eq!(&message[..8], b"ISOF\x01\x00\x48\x00");
         assert_eq!((message[8], message[12], word(16)), (3, 2, header.sequence));
@@ -73,5 +144,7 @@ mod tests {
             ([12, 0, 0x40, 0x9c, 0b1000_0101, 4, 0x80, 2].as_slice(), 84)
         );
         assert_eq!(message[82..], [0xff, 0xff]);
+        assert_eq!(later.map(|message| message[82]), [6, 7]);
+        assert!(packer.pack(|_| None).is_none());
     }
 }

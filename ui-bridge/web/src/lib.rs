@@ -23,6 +23,7 @@ mod guard;
 mod live;
 mod metrics;
 mod server;
+mod socket;
 
 #[cfg(test)]
 mod tests;

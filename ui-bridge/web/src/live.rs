@@ -4,11 +4,11 @@
 //! message; one that is busy sending takes the newest when it is done, and one that does not read is given up.
 
 use crate::error::WebError;
-use crate::frame;
+use crate::frame::Packer;
 use crate::server::App;
+use crate::socket::{self, Socket};
 use acquisition::LiveNote;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
-use axum::extract::{Path, State, WebSocketUpgrade};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -78,7 +78,7 @@ fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBo
         }
     };
     let mut reader = ring.newest_reader();
-    let mut counts = vec![0; size[0] * size[1]];
+    let mut packer = Packer::new(size);
     while !is_stopped() {
         // The channel itself keeps one receiver.
         if newest.receiver_count() <= 1 {
@@ -87,10 +87,13 @@ fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBo
             std::thread::sleep(LOOK);
             continue;
         }
-        match reader.next(&mut counts).expect("a buffer of the ring's size") {
-            Some(image) => {
-                let note = LiveNote::from_words(&reader.note());
-                newest.send_replace(Some(frame::pack(&image.header, &note, size, &counts)));
+        let packed = packer.pack(|counts| {
+            let image = reader.next(counts).expect("a buffer of the ring's size")?;
+            Some((image.header, LiveNote::from_words(&reader.note())))
+        });
+        match packed {
+            Some(message) => {
+                newest.send_replace(Some(message));
             }
             None => reader.wait(LOOK),
         }
@@ -98,11 +101,7 @@ fn feed(stream: &Stream, newest: &watch::Sender<Option<Bytes>>, stops: &AtomicBo
 }
 
 /// Upgrades to a WebSocket.
-pub(crate) async fn connect(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+pub(crate) async fn connect(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
     let streams = app.service.streams();
     let Some(index) = streams.iter().position(|stream| stream.name() == name) else {
         return (StatusCode::NOT_FOUND, format!("stream: found none called {name}")).into_response();
@@ -111,14 +110,14 @@ pub(crate) async fn connect(
         return (StatusCode::SERVICE_UNAVAILABLE, "expected at most 32 live clients").into_response();
     };
     let newest = app.feeds.newest[index].clone();
-    upgrade.max_message_size(1024).on_upgrade(move |socket| async move {
+    socket::upgrade(request, move |socket| async move {
         attend(socket, newest, &app.service, index).await;
         drop(place);
     })
 }
 
 async fn attend(
-    mut socket: WebSocket,
+    mut socket: Socket,
     mut newest: watch::Receiver<Option<Bytes>>,
     service: &Service,
     index: usize,
@@ -126,28 +125,24 @@ async fn attend(
     let mut statuses = tokio::time::interval(STATUS);
     statuses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let message = tokio::select! {
+        let sent = tokio::select! {
             _ = statuses.tick() => match serde_json::to_string(&service.streams()[index].status()) {
-                Ok(status) => Message::Text(Utf8Bytes::from(status)),
+                Ok(status) => tokio::time::timeout(PATIENCE, socket.send_text(status)).await,
                 Err(_) => return,
             },
             changed = newest.changed() => {
                 let image = newest.borrow_and_update().clone();
                 match (changed, image) {
-                    (Ok(()), Some(image)) => Message::Binary(image),
+                    (Ok(()), Some(image)) => tokio::time::timeout(PATIENCE, socket.send_binary(image)).await,
                     (Ok(()), None) => continue,
                     (Err(_), _) => return,
                 }
             }
             // Nothing is expected from a client but that it goes.
-            heard = socket.recv() => match heard {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => continue,
-            },
+            is_heard = socket.is_heard() => if is_heard { continue } else { return },
         };
-        match tokio::time::timeout(PATIENCE, socket.send(message)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use service::Service;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ impl Server {
         let feeds = Arc::new(LiveFeeds::start(&service)?);
         let routes = routes(App { service, feeds: feeds.clone() });
         let serving = tokio::spawn(async move {
+            // An image's last bytes do not wait for the client to confirm those before.
+            let listener = listener.tap_io(|client| drop(client.set_nodelay(true)));
             if let Err(error) = axum::serve(listener, routes).await {
                 tracing::error!(%error, "the web page is gone");
             }

@@ -4,6 +4,7 @@
 //! back. What the means and the lines take from coarse structure is known and given back within the filter.
 
 use super::{GlareModel, MARGIN_RANGES, continued, transform_size};
+use crate::bands::share;
 use carm::DetectorGrid;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
@@ -36,9 +37,8 @@ pub(super) struct Reduced {
     spectrum: Vec<Complex32>,
     turned: Vec<Complex32>,
     scratch: Vec<Complex32>,
-    /// A row of sums or of coarse glare, and a row as wide as whole blocks.
-    coarse: Vec<f32>,
-    wide: Vec<f32>,
+    /// For each row of blocks: a row of sums or of coarse glare, and a row as wide as whole blocks.
+    rows: Vec<f32>,
 }
 
 impl Reduced {
@@ -75,8 +75,7 @@ impl Reduced {
             spectrum: vec![Complex32::default(); half * pv],
             turned: vec![Complex32::default(); half * pv],
             scratch: vec![Complex32::default(); scratch],
-            coarse: vec![0.0; size[0].max(pu)],
-            wide: vec![0.0; (blocks[0] + 2) * block],
+            rows: vec![0.0; blocks[1] * (size[0].max(pu) + (blocks[0] + 2) * block)],
         }
     }
 
@@ -89,9 +88,11 @@ impl Reduced {
     /// Means of blocks; one that juts out beyond the border repeats the border's pixels.
     fn reduce(&mut self, intensity: &[f32]) {
         let ([nu, nv], block, [pu, _]) = (self.size, self.block, self.padded);
-        let share = 1.0 / (block * block) as f32;
-        for (at, out) in self.image.chunks_exact_mut(pu).take(self.blocks[1]).enumerate() {
-            let sums = &mut self.coarse[..nu];
+        let share_of = 1.0 / (block * block) as f32;
+        let per_row = self.rows.len() / self.blocks[1];
+        let parts = self.image.chunks_exact_mut(pu).zip(self.rows.chunks_exact_mut(per_row)).enumerate();
+        share(parts, |(at, (out, rows))| {
+            let sums = &mut rows[..nu];
             sums.fill(0.0);
             for v in at * block..(at + 1) * block {
                 let row = &intensity[v.min(nv - 1) * nu..][..nu];
@@ -99,9 +100,9 @@ impl Reduced {
             }
             for (out, sums) in out.iter_mut().zip(sums.chunks(block)) {
                 let missing = (block - sums.len()) as f32;
-                *out = share * (sums.iter().sum::<f32>() + missing * sums[sums.len() - 1]);
+                *out = share_of * (sums.iter().sum::<f32>() + missing * sums[sums.len() - 1]);
             }
-        }
+        });
     }
 
     /// The reduced image through `L`, in place.
@@ -138,21 +139,29 @@ impl Reduced {
         let middle = block / 2;
         let phase = |n: usize| (n as f32 + if block.is_multiple_of(2) { 0.5 } else { 0.0 }) / block as f32;
         let phases: [f32; MOST_PIXELS] = std::array::from_fn(phase);
-        for (v, row) in intensity.chunks_exact_mut(nu).enumerate() {
-            let from = v + block - middle;
-            let share = phases[from % block];
-            let line = |at: usize| &self.image[((at + pv - 1) % pv) * pu..][..pu];
-            let (above, below) = (line(from / block), line(from / block + 1));
-            for (coarse, (a, b)) in self.coarse.iter_mut().zip(above.iter().zip(below)) {
-                *coarse = a + share * (b - a);
+        let per_row = self.rows.len() / self.blocks[1];
+        let (image, per_rest) = (&self.image, self.per_rest);
+        let parts = intensity.chunks_mut(nu * block).zip(self.rows.chunks_exact_mut(per_row)).enumerate();
+        share(parts, |(band, (intensity, rows))| {
+            let (coarse, wide) = rows.split_at_mut(nu.max(pu));
+            for (row, v) in intensity.chunks_exact_mut(nu).zip(band * block..) {
+                let from = v + block - middle;
+                let share = phases[from % block];
+                let line = |at: usize| &image[((at + pv - 1) % pv) * pu..][..pu];
+                let (above, below) = (line(from / block), line(from / block + 1));
+                for (coarse, (a, b)) in coarse.iter_mut().zip(above.iter().zip(below)) {
+                    *coarse = a + share * (b - a);
+                }
+                for (at, wide) in wide.chunks_exact_mut(block).take(bu + 1).enumerate() {
+                    let (left, right) = (coarse[(at + pu - 1) % pu], coarse[at % pu]);
+                    wide.iter_mut()
+                        .zip(&phases)
+                        .for_each(|(out, share)| *out = left + share * (right - left));
+                }
+                let glare = &wide[block - middle..][..nu];
+                row.iter_mut().zip(glare).for_each(|(x, glare)| *x = (*x - glare) * per_rest);
             }
-            for (at, wide) in self.wide.chunks_exact_mut(block).take(bu + 1).enumerate() {
-                let (left, right) = (self.coarse[(at + pu - 1) % pu], self.coarse[at % pu]);
-                wide.iter_mut().zip(&phases).for_each(|(out, share)| *out = left + share * (right - left));
-            }
-            let glare = &self.wide[block - middle..][..nu];
-            row.iter_mut().zip(glare).for_each(|(x, glare)| *x = (*x - glare) * self.per_rest);
-        }
+        });
     }
 }
 

@@ -1,11 +1,12 @@
 //! The recursion in `f32`, a stretch of pixels at a time, without a branch.
 
 use super::{Around, Factors, Lag, MOST_TERMS, Step};
+use crate::bands::share;
 
 /// Pixels of a stretch: it stays near while maps and charges are applied.
 const BLOCK: usize = 2048;
 
-pub(super) fn correct(lag: &mut Lag, step: Step, counts: &mut [f32], around: &mut Around<'_>) {
+pub(super) fn correct(lag: &mut Lag, step: Step, counts: &mut [f32], around: &Around<'_>) {
     let factors = Factors::all(&lag.model, step);
     let is_next = step.lost == 0.0 && step.idle == 0.0;
     let keep = factors.map(|term| term.keep as f32);
@@ -15,20 +16,21 @@ pub(super) fn correct(lag: &mut Lag, step: Step, counts: &mut [f32], around: &mu
         knee: lag.model.knee_counts as f32,
         per_knee: (lag.model.low_exposure_growth / lag.model.knee_counts) as f32,
     };
-    for (block, counts) in counts.chunks_mut(BLOCK).enumerate() {
+    let [a, b, c, d] = lag.stored.each_mut().map(|stored| stored.chunks_mut(BLOCK));
+    let stored = a.zip(b).zip(c.zip(d)).map(|((a, b), (c, d))| [a, b, c, d]);
+    share(counts.chunks_mut(BLOCK).zip(stored).enumerate(), |(block, (counts, mut stored))| {
         let first = block * BLOCK;
         around(first, counts, false);
-        let [a, b, c, d] = lag.stored.each_mut().map(|stored| &mut stored[first..first + counts.len()]);
         if !is_next {
-            bridge(counts, [&mut *a, &mut *b, &mut *c, &mut *d], &factors, release, line);
+            bridge(counts, &mut stored, &factors, release, line);
         }
         if step.stores {
-            advance(counts, [a, b, c, d], keep, release, line);
+            advance(counts, stored, keep, release, line);
         } else {
-            show(counts, [a, b, c, d], release, line);
+            show(counts, stored, release, line);
         }
         around(first, counts, true);
-    }
+    });
 }
 
 #[derive(Clone, Copy)]
@@ -53,7 +55,7 @@ impl Line {
 /// Takes the charges over a pause and over lost frames: rare, so a pixel at a time.
 fn bridge(
     counts: &[f32],
-    mut stored: [&mut [f32]; MOST_TERMS],
+    stored: &mut [&mut [f32]; MOST_TERMS],
     factors: &[Factors; MOST_TERMS],
     release: [f32; MOST_TERMS],
     line: Line,

@@ -133,7 +133,7 @@ impl Lag {
 
     /// Takes the lag out of a frame: dark-corrected readings become signals. `around` is called with each stretch of pixels
     /// before and after, so that maps are applied while it is near; before the first call `counts` may hold anything.
-    pub(super) fn correct(&mut self, header: &FrameHeader, counts: &mut [f32], around: &mut Around<'_>) {
+    pub(super) fn correct(&mut self, header: &FrameHeader, counts: &mut [f32], around: &Around<'_>) {
         let step = self.step(header);
         match self.backend {
             Backend::Reference => reference::correct(self, step, counts, around),
@@ -161,7 +161,7 @@ impl Lag {
 }
 
 /// Work on a stretch of pixels before and after its lag is taken out: first pixel, the pixels, whether after.
-pub(super) type Around<'a> = dyn FnMut(usize, &mut [f32], bool) + 'a;
+pub(super) type Around<'a> = dyn Fn(usize, &mut [f32], bool) + Sync + 'a;
 
 /// Factors of one term.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use super::{Around, Factors, Lag, Step};
 
-pub(super) fn correct(lag: &mut Lag, step: Step, counts: &mut [f32], around: &mut Around<'_>) {
+pub(super) fn correct(lag: &mut Lag, step: Step, counts: &mut [f32], around: &Around<'_>) {
     let factors = Factors::all(&lag.model, step);
     let (growth, knee) = (lag.model.low_exposure_growth, lag.model.knee_counts);
     around(0, counts, false);

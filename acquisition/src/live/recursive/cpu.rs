@@ -1,32 +1,103 @@
-//! The filter in `f32`, row by row: energies first, then their sums down and across.
+//! The filter in `f32`, in one pass over bands of rows: energies go one row ahead of their sums down and across.
 
-use super::{MOVED_ABOVE, ROUNDING_VARIANCE, RecursiveFilter, STILL, STILL_BELOW};
-use crate::correct::CorrectedFrame;
+use super::{MOVED_ABOVE, ROUNDING_VARIANCE, STILL, STILL_BELOW};
+use crate::bands::{BAND_PIXELS, share};
+use crate::correct::{CorrectedFrame, VarianceModel};
 
-pub(super) fn filter(filter: &mut RecursiveFilter, frame: &CorrectedFrame) {
-    let nu = filter.nu;
-    let last = filter.memory.len() / nu - 1;
-    let (electronic, per_count) = (frame.variance.electronic + ROUNDING_VARIANCE, frame.variance.per_count);
-    let pixels = frame.intensity.iter().zip(&filter.memory);
-    for (energy, (x, y)) in filter.energy.iter_mut().zip(pixels) {
-        let difference = x - y;
-        *energy = difference * difference / (electronic + per_count * y.max(0.0));
+/// What the pass needs beside the images.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    nu: usize,
+    band_rows: usize,
+    /// Energies of the rows before and behind each border between bands, those of the image repeated.
+    borders: Vec<f32>,
+    /// Of each band: energies of three rows, then vertical sums of one.
+    scratch: Vec<f32>,
+}
+
+impl Rows {
+    pub(super) fn new(nu: usize, nv: usize) -> Self {
+        let band_rows = (BAND_PIXELS / nu).clamp(1, nv);
+        let bands = nv.div_ceil(band_rows);
+        Self {
+            nu,
+            band_rows,
+            borders: vec![0.0; (bands + 1) * 2 * nu],
+            scratch: vec![0.0; bands * scratch_of(nu)],
+        }
     }
-    let row_of = |v: usize| &filter.energy[v * nu..][..nu];
-    let rows = filter.memory.chunks_exact_mut(nu).zip(frame.intensity.chunks_exact(nu));
-    for (v, (memory, intensity)) in rows.enumerate() {
-        let rows = row_of(v.saturating_sub(1)).iter().zip(row_of(v)).zip(row_of((v + 1).min(last)));
-        let inner = &mut filter.sums[1..=nu];
-        for (sum, ((above, here), below)) in inner.iter_mut().zip(rows) {
+}
+
+fn scratch_of(nu: usize) -> usize {
+    4 * nu + 2
+}
+
+/// Filters into the memory and the frame.
+pub(super) fn filter(rows: &mut Rows, memory: &mut [f32], frame: &mut CorrectedFrame) {
+    let (nu, variance) = (rows.nu, frame.variance);
+    let band = rows.band_rows * nu;
+    let last = memory.len() - nu;
+    // Before any band changes the memory.
+    for (border, energies) in rows.borders.chunks_exact_mut(2 * nu).enumerate() {
+        let behind = (border * band).min(last);
+        let before = (border * band).saturating_sub(nu).min(last);
+        for (row, energy) in [before, behind].into_iter().zip(energies.chunks_exact_mut(nu)) {
+            energies_of(&frame.intensity[row..row + nu], &memory[row..row + nu], variance, energy);
+        }
+    }
+    let borders = rows.borders[nu..].chunks_exact(nu).step_by(2);
+    let borders = rows.borders.chunks_exact(nu).step_by(2).zip(borders.skip(1));
+    let images = memory.chunks_mut(band).zip(frame.intensity.chunks_mut(band));
+    let parts = images.zip(borders).zip(rows.scratch.chunks_exact_mut(scratch_of(nu)));
+    share(parts, |(((memory, intensity), (above, below)), scratch)| {
+        filter_band(memory, intensity, [above, below], scratch, variance);
+    });
+}
+
+/// `outside`: energies of the rows above and below the band.
+fn filter_band(
+    mut memory: &mut [f32],
+    mut intensity: &mut [f32],
+    outside: [&[f32]; 2],
+    scratch: &mut [f32],
+    variance: VarianceModel,
+) {
+    let nu = outside[0].len();
+    let (energies, sums) = scratch.split_at_mut(3 * nu);
+    let (mut above, energies) = energies.split_at_mut(nu);
+    let (mut here, mut below) = energies.split_at_mut(nu);
+    above.copy_from_slice(outside[0]);
+    energies_of(&intensity[..nu], &memory[..nu], variance, here);
+    while !memory.is_empty() {
+        let (x_row, y_row);
+        (x_row, intensity) = intensity.split_at_mut(nu);
+        (y_row, memory) = memory.split_at_mut(nu);
+        match memory.get(..nu) {
+            Some(next) => energies_of(&intensity[..nu], next, variance, below),
+            None => below.copy_from_slice(outside[1]),
+        }
+        let rows = above.iter().zip(here.iter()).zip(below.iter());
+        for (sum, ((above, here), below)) in sums[1..=nu].iter_mut().zip(rows) {
             *sum = 0.25 * (above + below) + 0.5 * here;
         }
-        filter.sums[0] = filter.sums[1];
-        filter.sums[nu + 1] = filter.sums[nu];
-        let sums = filter.sums.iter().zip(&filter.sums[1..]).zip(&filter.sums[2..]);
-        for ((y, x), ((left, here), right)) in memory.iter_mut().zip(intensity).zip(sums) {
+        sums[0] = sums[1];
+        sums[nu + 1] = sums[nu];
+        let sums = sums.iter().zip(&sums[1..]).zip(&sums[2..]);
+        for ((y, x), ((left, here), right)) in y_row.iter_mut().zip(x_row).zip(sums) {
             let mean = 0.25 * (left + right) + 0.5 * here;
             let opened = ((mean - STILL_BELOW) * (1.0 / (MOVED_ABOVE - STILL_BELOW))).clamp(0.0, 1.0);
-            *y += (STILL + (1.0 - STILL) * opened) * (x - *y);
+            *y += (STILL + (1.0 - STILL) * opened) * (*x - *y);
+            *x = *y;
         }
+        (above, here, below) = (here, below, above);
+    }
+}
+
+/// `d² / σ²` of a row.
+fn energies_of(intensity: &[f32], memory: &[f32], variance: VarianceModel, row: &mut [f32]) {
+    let (electronic, per_count) = (variance.electronic + ROUNDING_VARIANCE, variance.per_count);
+    for (energy, (x, y)) in row.iter_mut().zip(intensity.iter().zip(memory)) {
+        let difference = x - y;
+        *energy = difference * difference / (electronic + per_count * y.max(0.0));
     }
 }

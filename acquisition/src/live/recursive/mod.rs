@@ -34,10 +34,7 @@ pub struct RecursiveFilter {
     /// Unattenuated intensity of the memory.
     air_intensity: f32,
     has_memory: bool,
-    /// `d² / σ²` of each pixel.
-    energy: Vec<f32>,
-    /// Vertical sums of one row.
-    sums: Vec<f32>,
+    rows: cpu::Rows,
 }
 
 impl RecursiveFilter {
@@ -54,8 +51,7 @@ impl RecursiveFilter {
             memory: vec![0.0; nu * nv],
             air_intensity: 0.0,
             has_memory: false,
-            energy: vec![0.0; nu * nv],
-            sums: vec![0.0; nu + 2],
+            rows: cpu::Rows::new(nu, nv),
         }
     }
 
@@ -94,8 +90,7 @@ impl RecursiveFilter {
         self.air_intensity = frame.air_intensity;
         match self.backend {
             Backend::Reference => reference::filter(self, frame),
-            Backend::Cpu => cpu::filter(self, frame),
+            Backend::Cpu => cpu::filter(&mut self.rows, &mut self.memory, frame),
         }
-        frame.intensity.copy_from_slice(&self.memory);
     }
 }

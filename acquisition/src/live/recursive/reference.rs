@@ -3,7 +3,7 @@
 use super::{MOVED_ABOVE, ROUNDING_VARIANCE, RecursiveFilter, STILL, STILL_BELOW};
 use crate::correct::CorrectedFrame;
 
-pub(super) fn filter(filter: &mut RecursiveFilter, frame: &CorrectedFrame) {
+pub(super) fn filter(filter: &mut RecursiveFilter, frame: &mut CorrectedFrame) {
     let (nu, nv) = (filter.nu, filter.memory.len() / filter.nu);
     let before = filter.memory.clone();
     let (electronic, per_count) = (f64::from(frame.variance.electronic), f64::from(frame.variance.per_count));
@@ -28,4 +28,5 @@ pub(super) fn filter(filter: &mut RecursiveFilter, frame: &CorrectedFrame) {
             filter.memory[v * nu + u] = (y + share * (x - y)) as f32;
         }
     }
+    frame.intensity.copy_from_slice(&filter.memory);
 }

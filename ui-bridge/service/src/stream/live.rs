@@ -12,10 +12,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
+/// Threads that share an image at most: it is soon too small for more.
+const MOST_THREADS: usize = 4;
 
 pub(crate) struct LiveThread {
     shared: Arc<Shared>,
     chain: LiveChain,
+    /// Threads that share each image; none where there is one core.
+    pool: Option<rayon::ThreadPool>,
     reader: NewestReader,
     producer: RingProducer,
     raw_counts: Vec<u16>,
@@ -36,9 +40,11 @@ impl LiveThread {
         let pixels = description.detector.pixel_count();
         let chain = LiveChain::new(description, shared.settings.live)?;
         let (raw_counts, image) = (vec![0; pixels], vec![0; pixels]);
+        let pool = pool(&shared);
         Ok(Self {
             shared,
             chain,
+            pool,
             reader,
             producer,
             raw_counts,
@@ -93,7 +99,12 @@ impl LiveThread {
             self.remasks = remasks;
             self.chain.remask();
         }
-        let shown = self.chain.show(header, &self.raw_counts, asked, &mut self.image)?;
+        let (chain, raw_counts, image) = (&mut self.chain, &self.raw_counts, &mut self.image);
+        let mut make = || chain.show(header, raw_counts, asked, image);
+        let shown = match &self.pool {
+            Some(pool) => pool.install(make),
+            None => make(),
+        }?;
         let finished_ns = monotonic_now().0;
         let note = LiveNote { shown, finished_ns, skipped: *skipped };
         self.producer.publish_with_note(header, &note.to_words(), &self.image)?;
@@ -133,4 +144,15 @@ impl LiveThread {
         }
         Ok(())
     }
+}
+
+fn pool(shared: &Arc<Shared>) -> Option<rayon::ThreadPool> {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_THREADS));
+    let (name, shared) = (shared.name.clone(), shared.clone());
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |thread| format!("live {name} {thread}"))
+        .start_handler(move |_| ask_for_real_time(&shared, LIVE));
+    let pool = if threads > 1 { Some(pool.build()) } else { None };
+    pool?.inspect_err(|error| tracing::warn!(%error, "live images are made on one thread")).ok()
 }

@@ -13,14 +13,15 @@ use crate::error::ServiceError;
 use crate::jobs::JobClass;
 use crate::ledger::count;
 use crate::runs::{RunInfo, RunState};
-use crate::spin::SpinPhase;
-use crate::verdict::SpinWatch;
+use crate::spin::{SpinPhase, SpinStatus};
+use crate::verdict::{SpinWatch, Verdict};
 use acquisition::{Delivery, LosslessReader, LosslessReceiver, Spin, SpinState, Transition};
 use capture::{CaptureError, RunOutcome, RunWriter, WriterOptions};
 use carm::{FrameHeader, Pedal, RunDescription};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const LONGEST_WAIT: Duration = Duration::from_millis(20);
@@ -32,6 +33,8 @@ const SPIN_OVER: Duration = Duration::from_millis(500);
 const CALM_FRAMES: u64 = 300;
 /// Frames that wait in memory for so long while none follows are written.
 const IDLE: Duration = Duration::from_millis(300);
+/// How much the threads of a verdict give way to the rest of the machine.
+const GIVES_WAY: i32 = 10;
 /// The list of runs learns of progress every so many frames.
 const TELL_FRAMES: u64 = 32;
 
@@ -61,6 +64,14 @@ struct SpinRun {
     last_frame: Instant,
 }
 
+/// A spin that is over, and whose verdict is being made.
+struct JudgedSpin {
+    open: OpenRun,
+    outcome: RunOutcome,
+    makes_volume: bool,
+    verdict: std::io::Result<JoinHandle<Verdict>>,
+}
+
 pub(crate) struct Recorder {
     shared: Arc<Shared>,
     description: RunDescription,
@@ -71,6 +82,7 @@ pub(crate) struct Recorder {
     wanted: bool,
     run: Option<OpenRun>,
     spin: Option<SpinRun>,
+    judged: Option<JudgedSpin>,
     try_again: Option<Instant>,
     /// The first frame since the last run that should have been recorded and is not, and why.
     unwritten: Option<(u64, String)>,
@@ -98,6 +110,7 @@ impl Recorder {
             reader,
             run: None,
             spin: None,
+            judged: None,
             try_again: None,
             unwritten: None,
             was_overtaken: false,
@@ -113,6 +126,11 @@ impl Recorder {
             while let Some(command) = self.commands.receive(Duration::ZERO) {
                 self.obey(command);
             }
+            let is_judged =
+                |judged: &JudgedSpin| judged.verdict.as_ref().map_or(true, JoinHandle::is_finished);
+            if self.judged.as_ref().is_some_and(is_judged) {
+                self.close_spin();
+            }
             let is_over = self.shared.device_ended.load(Ordering::Acquire);
             match self.reader.next(&mut self.counts).expect("a buffer of the ring's size") {
                 Delivery::Frame(header) => self.take(&header),
@@ -127,6 +145,7 @@ impl Recorder {
         if self.spin.is_some() {
             self.finish_spin();
         }
+        self.close_spin();
         self.tell_rest();
         if let Some(open) = self.run.take() {
             let _ = self.close(open, RunOutcome::Complete);
@@ -420,26 +439,61 @@ impl Recorder {
             SpinState::Faulted { fault, .. } => RunOutcome::Faulted(format!("{fault:?}")),
             _ => RunOutcome::Aborted,
         };
-        let is_complete = outcome == RunOutcome::Complete;
-        let verdict = run.watch.verdict(wall_now().0);
-        // A run that cannot take the words any more says so when it is closed.
-        let _ = run.open.tell_verdict(&verdict);
-        let closed = self.close(run.open, outcome);
-        let mut status = lock(&self.shared.spin);
-        status.follow(run.spin.state());
-        status.verdict = Some(verdict);
-        match closed {
-            Ok(info) if is_complete && run.makes_volume => {
-                drop(status);
-                if let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path, JobClass::Spin) {
-                    let text = error.to_string();
-                    self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, text);
-                }
+        self.close_spin();
+        let SpinRun { open, spin, makes_volume, watch, .. } = run;
+        lock(&self.shared.spin).follow(spin.state());
+        self.judged = Some(JudgedSpin { open, outcome, makes_volume, verdict: judge(watch) });
+    }
+
+    /// Closes the recording of a spin that is over, with its verdict, which is waited for.
+    fn close_spin(&mut self) {
+        let Some(JudgedSpin { mut open, outcome, makes_volume, verdict }) = self.judged.take() else {
+            return;
+        };
+        let (run, shared) = (open.info.id.clone(), self.shared.clone());
+        // The next spin may be armed by now, and the status be its own.
+        let tell = |change: &dyn Fn(&mut SpinStatus)| {
+            let mut status = lock(&shared.spin);
+            if status.run == run {
+                change(&mut status);
             }
-            Ok(_) => {}
-            Err(error) => (status.phase, status.reason) = (SpinPhase::Faulted, error.to_string()),
+        };
+        // A panic was reported when it happened.
+        let verdict = verdict.ok().and_then(|verdict| verdict.join().ok());
+        if let Some(verdict) = &verdict {
+            // A run that cannot take the words any more says so when it is closed.
+            let _ = open.tell_verdict(verdict);
+        }
+        tell(&|status| status.verdict.clone_from(&verdict));
+        let is_complete = outcome == RunOutcome::Complete;
+        let closed = self.close(open, outcome);
+        if let Err(error) = &closed {
+            tell(&|status| (status.phase, status.reason) = (SpinPhase::Faulted, error.to_string()));
+        }
+        if let Ok(info) = closed
+            && is_complete
+            && makes_volume
+            && let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path, JobClass::Spin)
+        {
+            self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, error.to_string());
         }
     }
+}
+
+/// Makes a spin's verdict on threads that give way to all others.
+fn judge(watch: SpinWatch) -> std::io::Result<JoinHandle<Verdict>> {
+    let give_way = |_| {
+        if let Err(error) = rustix::process::nice(GIVES_WAY) {
+            tracing::debug!(%error, "a verdict is made at the same priority as everything else");
+        }
+    };
+    std::thread::Builder::new().name("verdict".into()).spawn(move || {
+        let now_ns = wall_now().0;
+        match rayon::ThreadPoolBuilder::new().start_handler(give_way).build() {
+            Ok(pool) => pool.install(|| watch.verdict(now_ns)),
+            Err(_) => watch.verdict(now_ns),
+        }
+    })
 }
 
 impl SpinRun {

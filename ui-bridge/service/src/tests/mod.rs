@@ -6,7 +6,6 @@ mod faults;
 mod maps;
 mod recordings;
 mod spins;
-mod verdicts;
 mod workers;
 
 use crate::{NoJobs, Service, ServiceSettings, StreamSettings, StreamStatus};
