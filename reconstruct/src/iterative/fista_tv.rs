@@ -162,6 +162,7 @@ impl<'s, 'd> FistaTv<'s, 'd> {
             metric_max: self.metric_max,
             lowest,
             steps: self.options.smoothing_steps,
+            weights: None,
         };
         self.variation.smooth(&self.scratch.fields[0], &smoothing, &mut self.ahead.fields[0]);
         if let ([_, around], [_, ahead]) = (&self.scratch.fields[..], &mut self.ahead.fields[..]) {

@@ -2,7 +2,7 @@
 //!
 //! Arc-length weights let the neighbours of a gap stand for it, which leaves streaks along their rays. Once there is a
 //! volume, it is flattened into a model that keeps the body's edges and not the streaks (least total variation; Rudin,
-//! Osher and Fatemi, Physica D 60, 1992). The model gives the missing views their form, and what the neighbours saw
+//! Osher and Fatemi, Physica D 60, 1992; what the model before showed to be an edge weighs less). The model gives the missing views their form, and what the neighbours saw
 //! beside it, smoothed, is interpolated between them along the arc. The predicted views are filtered and
 //! back-projected as measured ones are, the neighbours give back the arc that they had taken over, and the better
 //! volume makes a better model. Read as a descent on the total variation of what the measured views leave free, it
@@ -14,7 +14,7 @@ use crate::error::ReconstructError;
 use crate::iterative::total_variation::{Smoothing, TotalVariation};
 use crate::observer::Silent;
 use crate::plan::FdkPlan;
-use crate::project::{ColumnVolume, DetectorRegion, Projector};
+use crate::project::{ColumnGrid, ColumnVolume, DetectorRegion, Projector};
 use crate::view_filter::ViewFilter;
 use crate::virtual_detector::VirtualView;
 use carm::{ProjectionMatrix, Volume};
@@ -28,10 +28,13 @@ const WIDEST_GAP_DEG: f64 = 20.0;
 const ROUNDS: usize = 12;
 /// How strongly the volume is flattened into a model, as a share of water, and dual steps spent on it each time. Chosen
 /// on a chest with ten of 248 views missing in a row, with noise and without.
-const FLATTENING: f64 = 0.03;
-const FLATTENING_STEPS: usize = 10;
-/// Pixels to each side over which what the neighbours saw beside the model is averaged.
-const RESIDUAL_REACH_PX: usize = 4;
+const FLATTENING: f64 = 0.05;
+const FLATTENING_STEPS: usize = 20;
+/// A difference between neighbouring voxels that halves what their variation weighs, as a share of water.
+const EDGE: f64 = 0.1;
+/// Pixels to each side over which what the neighbours saw beside the model is averaged, along rows and along columns:
+/// between two views the body's shadow moves along rows.
+const RESIDUAL_REACH_PX: [usize; 2] = [3, 1];
 
 /// A view's place on the arc.
 #[derive(Clone, Debug)]
@@ -161,11 +164,11 @@ impl Body {
         grid: carm::VolumeGrid,
         plan: &FdkPlan,
         mu_water_per_mm: f64,
-        flattening: &mut Option<TotalVariation>,
+        flattening: &mut Option<Flattening>,
     ) -> Result<Self, ReconstructError> {
         let projector = Projector::new(grid, &plan.orbit.axis.into_inner(), Isa::detect());
-        let flattening = flattening.get_or_insert_with(|| TotalVariation::new(projector.column_grid()));
-        let stored = flattened(&projector, &projector.store(values)?, mu_water_per_mm, flattening);
+        let flattening = flattening.get_or_insert_with(|| Flattening::new(projector.column_grid()));
+        let stored = flattening.flatten(&projector.store(values)?, mu_water_per_mm);
         Ok(Self { projector, stored, region: DetectorRegion::whole(plan.scan.detector()) })
     }
 
@@ -187,50 +190,61 @@ impl Body {
     }
 }
 
-/// The volume without streaks and noise, its edges kept: the nearest one of little total variation. `flattening` goes on
-/// where it ended for the volume before, which was much the same.
-fn flattened(
-    projector: &Projector,
-    volume: &ColumnVolume,
-    mu_water_per_mm: f64,
-    flattening: &mut TotalVariation,
-) -> ColumnVolume {
-    let grid = projector.column_grid();
-    let mut metric = grid.zeros();
-    metric.values.fill(1.0);
-    let smoothing = Smoothing {
-        strength: (FLATTENING * mu_water_per_mm) as f32,
-        metric: &metric,
-        metric_max: 1.0,
-        lowest: 0.0,
-        steps: FLATTENING_STEPS,
-    };
-    let mut flat = grid.zeros();
-    flattening.smooth(volume, &smoothing, &mut flat);
-    flat
+/// Takes streaks and noise out of one volume after the other and keeps edges: the nearest volume of little total variation.
+/// Each goes on where the one before, which was much the same, ended.
+struct Flattening {
+    grid: ColumnGrid,
+    total_variation: TotalVariation,
+    ones: ColumnVolume,
+    /// Smaller where the volume before had an edge.
+    weights: Option<ColumnVolume>,
+}
+
+impl Flattening {
+    fn new(grid: &ColumnGrid) -> Self {
+        let mut ones = grid.zeros();
+        ones.values.fill(1.0);
+        Self { grid: grid.clone(), total_variation: TotalVariation::new(grid), ones, weights: None }
+    }
+
+    fn flatten(&mut self, volume: &ColumnVolume, mu_water_per_mm: f64) -> ColumnVolume {
+        let smoothing = Smoothing {
+            strength: (FLATTENING * mu_water_per_mm) as f32,
+            metric: &self.ones,
+            metric_max: 1.0,
+            lowest: 0.0,
+            steps: FLATTENING_STEPS,
+            weights: self.weights.as_ref(),
+        };
+        let mut flat = self.grid.zeros();
+        self.total_variation.smooth(volume, &smoothing, &mut flat);
+        self.weights =
+            Some(self.total_variation.weights_sparing_edges(&flat, (EDGE * mu_water_per_mm) as f32));
+        flat
+    }
 }
 
 /// Means over [`RESIDUAL_REACH_PX`] to all sides, twice: what neighbours share survives, what moves between them goes.
 fn smooth(image: &mut [f32], nu: usize) {
     for _ in 0..2 {
         for row in image.chunks_exact_mut(nu) {
-            running_mean(row);
+            running_mean(row, RESIDUAL_REACH_PX[0]);
         }
         let nv = image.len() / nu;
         let mut column = vec![0.0; nv];
         for u in 0..nu {
             (0..nv).for_each(|v| column[v] = image[v * nu + u]);
-            running_mean(&mut column);
+            running_mean(&mut column, RESIDUAL_REACH_PX[1]);
             (0..nv).for_each(|v| image[v * nu + u] = column[v]);
         }
     }
 }
 
-fn running_mean(line: &mut [f32]) {
+fn running_mean(line: &mut [f32], reach: usize) {
     let given = line.to_vec();
     for (i, value) in line.iter_mut().enumerate() {
-        let end = (i + RESIDUAL_REACH_PX + 1).min(given.len());
-        let window = &given[i.saturating_sub(RESIDUAL_REACH_PX)..end];
+        let end = (i + reach + 1).min(given.len());
+        let window = &given[i.saturating_sub(reach)..end];
         *value = window.iter().sum::<f32>() / window.len() as f32;
     }
 }
