@@ -62,7 +62,7 @@ fn header(sequence: u64, device_ns: u64) -> FrameHeader {
 }
 
 fn correct(lag: &mut Lag, sequence: u64, device_ns: u64, mut readings: Vec<f32>) -> Vec<f32> {
-    lag.correct(&header(sequence, device_ns), &mut readings, &mut |_, _, _| {});
+    lag.correct(&header(sequence, device_ns), &mut readings, &|_, _, _| {});
     readings
 }
 
