@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::{Frame, Utf8Bytes};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Bytes of a fragment: they stay in a core's cache on their way.
-const FRAGMENT_BYTES: usize = 128 << 10;
+/// Bytes of a fragment: little to be moved, and few enough fragments an image for clients that queue them.
+const FRAGMENT_BYTES: usize = 1 << 20;
 /// A client has nothing to say: its messages are no longer than this.
 const MOST_HEARD_BYTES: usize = 1024;
 

@@ -52,7 +52,7 @@ impl Spin {
         (spin.arc_deg, spin.planned_arc_deg)
     }
 
-    /// Whether the last spin is worth a volume: `accept`, `review` or `repeat` (nothing before its end), then what was
+    /// Whether the last spin is worth a volume: `accept`, `review` or `repeat` (nothing until a second after its end), then what was
     /// looked at: name, number (not a number where it could not be told), unit, advice.
     #[zbus(property(emits_changed_signal = "false"))]
     fn verdict(&self) -> (String, Vec<(String, f64, String, String)>) {
