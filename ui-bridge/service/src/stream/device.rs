@@ -4,7 +4,7 @@
 
 use super::live::LiveThread;
 use super::lock;
-use super::priority::{DEVICE, ask_for_real_time};
+use super::priority::{DEVICE, ask_for_real_time, leave_real_time};
 use super::recorder::{Command, Recorder};
 use super::shared::{DeviceState, Rings, Shared};
 use crate::alarms::Severity;
@@ -50,9 +50,10 @@ impl DeviceThread {
 
     /// Runs until the daemon stops; gives the threads that it started.
     pub(crate) fn run(mut self) -> Vec<JoinHandle<()>> {
-        ask_for_real_time(&self.shared, DEVICE);
         while !self.shared.stops() {
             self.shared.set_device_state(DeviceState::Connecting);
+            // A driver's own threads and processes must not hold up live images.
+            leave_real_time();
             let played = match self.driver.open() {
                 Ok(source) => self.play(source),
                 Err(error) => Played::Failed(error),
@@ -116,6 +117,7 @@ impl DeviceThread {
                 source: None,
             });
         }
+        ask_for_real_time(&self.shared, DEVICE);
         self.numbers.begin();
         count(&self.shared.counters.opened, 1);
         self.shared.set_device_reason(String::new());

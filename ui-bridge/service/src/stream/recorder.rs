@@ -6,6 +6,7 @@
 use super::RecordPolicy;
 use super::lock;
 use super::open_run::OpenRun;
+use super::priority::{give_way, leave_real_time};
 use super::shared::{RecordingState, Shared};
 use crate::alarms::Severity;
 use crate::clock::{monotonic_now, wall_now};
@@ -33,8 +34,6 @@ const SPIN_OVER: Duration = Duration::from_millis(500);
 const CALM_FRAMES: u64 = 300;
 /// Frames that wait in memory for so long while none follows are written.
 const IDLE: Duration = Duration::from_millis(300);
-/// How much the threads of a verdict give way to the rest of the machine.
-const GIVES_WAY: i32 = 10;
 /// The list of runs learns of progress every so many frames.
 const TELL_FRAMES: u64 = 32;
 
@@ -122,6 +121,7 @@ impl Recorder {
 
     /// Records until no more frames come, then closes what is open.
     pub(crate) fn run(mut self) {
+        leave_real_time();
         loop {
             while let Some(command) = self.commands.receive(Duration::ZERO) {
                 self.obey(command);
@@ -482,14 +482,9 @@ impl Recorder {
 
 /// Makes a spin's verdict on threads that give way to all others.
 fn judge(watch: SpinWatch) -> std::io::Result<JoinHandle<Verdict>> {
-    let give_way = |_| {
-        if let Err(error) = rustix::process::nice(GIVES_WAY) {
-            tracing::debug!(%error, "a verdict is made at the same priority as everything else");
-        }
-    };
     std::thread::Builder::new().name("verdict".into()).spawn(move || {
         let now_ns = wall_now().0;
-        match rayon::ThreadPoolBuilder::new().start_handler(give_way).build() {
+        match rayon::ThreadPoolBuilder::new().start_handler(|_| give_way()).build() {
             Ok(pool) => pool.install(|| watch.verdict(now_ns)),
             Err(_) => watch.verdict(now_ns),
         }
