@@ -1,4 +1,6 @@
 //! An image in parts that threads share.
+//!
+//! What is done to a part is compiled for wider vectors too (`multiversion`), without fused operations: the same bits.
 
 use rayon::prelude::*;
 

@@ -66,6 +66,13 @@ def peer(out, script, case, options, fresh):
     return dict(figures, cached=False), stem + ".raw"
 
 
+def kept_volumes(out, name, size, spacing_mm):
+    """Volumes of a case that ran before, RTK's and ours, as far as they are there."""
+    kept = {"RTK": (os.path.join(out, "rtk_fdk", name + ".raw"), lambda path: data_set.load_volume(path, size)),
+            "Isocenter": (os.path.join(out, "isocenter", name + ".mha"), lambda path: read_volume(path, size, spacing_mm))}
+    return {program: read(path) for program, (path, read) in kept.items() if os.path.exists(path)}
+
+
 def isocenter(out, binary, case, threads, reps):
     """Our figures (those of the fastest run, with every run's seconds) and our volume as an array [z, y, x]."""
     folder = os.path.join(out, "data", case.data)

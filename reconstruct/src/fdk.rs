@@ -148,7 +148,7 @@ impl Fdk {
         self.release_last(Waiting {
             view: filtered,
             place: OnArc::of(&view, self.angle_rad),
-            matrix: input.projection_matrix.with_rows_averaged(plan.options.rows_averaged),
+            matrix: input.projection_matrix.with_pixels_averaged([1, plan.options.rows_averaged]),
             line_integrals: line_integrals_of_view,
         });
         if self.block.len() >= plan.options.block_views {

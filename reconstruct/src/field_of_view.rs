@@ -48,7 +48,7 @@ pub(crate) struct Seen {
 impl Seen {
     fn by(plan: &FdkPlan, given: &ProjectionMatrix) -> Self {
         let virtual_view = plan.virtual_view(given);
-        let real = given.with_rows_averaged(plan.options.rows_averaged);
+        let real = given.with_pixels_averaged([1, plan.options.rows_averaged]);
         let detector = plan.scan.detector();
         let [virtual_nu, virtual_nv] = plan.virtual_size().map(|n| n as f64);
         let mut planes = Vec::with_capacity(8);

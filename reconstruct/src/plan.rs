@@ -250,7 +250,7 @@ impl FdkPlan {
 
     /// The virtual detector of a view as it came.
     pub(crate) fn virtual_view(&self, given: &ProjectionMatrix) -> VirtualView {
-        let real = given.with_rows_averaged(self.options.rows_averaged);
+        let real = given.with_pixels_averaged([1, self.options.rows_averaged]);
         VirtualView::new(&real, self.scan.detector(), self.virtual_grid, &self.orbit, &self.column)
     }
 
@@ -284,7 +284,7 @@ impl Sweep {
         options: &FdkOptions,
     ) -> Result<Self, ReconstructError> {
         check(options, &given_scan)?;
-        let scan = given_scan.with_rows_averaged(options.rows_averaged);
+        let scan = given_scan.with_pixels_averaged([1, options.rows_averaged]);
         let orbit = Orbit::fit(scan.views())?;
         let layout = ColumnLayout::nearest_to(grid, &orbit.axis);
         let has_parallel_columns = layout.tilt_rad(&orbit.axis) <= PARALLEL_TILT_RAD;

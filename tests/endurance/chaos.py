@@ -2,7 +2,7 @@
 
 Two recorded streams, a pre-rendered virtual C-arm and a camera on a socket whose driver has a process of its own; a client
 on the WebSocket that looks all the time; a spin that is reconstructed again and again. Every few seconds something
-happens, drawn from a seed: a worker is killed or stopped, the cores are starved, a client vanishes or never reads, the disk
+happens, drawn from a seed: a worker is killed, crashed, stopped or left without memory, the cores are starved, a client vanishes or never reads, the disk
 fills, the camera is unplugged, its driver is killed. Afterwards every frame is looked for: in the daemon's ledger and in its
 recordings, read by the mcap package. Writes OUT/chaos.json (what happened, recovery times, latency histogram, ledgers); exits 1
 when a frame is unaccounted for or the live path was down for more than ten seconds. Needs root, for a disk of its own to fill
@@ -15,6 +15,7 @@ import os
 import pathlib
 import random
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -63,7 +64,7 @@ class Chaos:
     def __init__(self, served, camera, disk, seed):
         self.served, self.camera, self.disk, self.random = served, camera, disk, random.Random(seed)
         self.events = []
-        self.acts = [self.worker_killed, self.worker_stopped, self.cores_starved, self.client_vanishes,
+        self.acts = [self.worker_killed, self.worker_crashed, self.worker_stopped, self.worker_out_of_memory, self.cores_starved, self.client_vanishes,
                      self.client_never_reads, self.disk_fills, self.camera_unplugged, self.driver_killed]
 
     def step(self):
@@ -99,16 +100,26 @@ class Chaos:
         found = next(j for j in self.served.status()["jobs"] if j["id"] == job)
         return f"{found['state']}, begun anew {found['restarts']} times: {found['error']}"
 
-    def worker_killed(self):
+    def signalled(self, number):
         process, job = self.worker()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(process, number)
         return self.job_ended(job)
 
+    def worker_killed(self):
+        return self.signalled(signal.SIGKILL)
+
+    def worker_crashed(self):
+        return self.signalled(signal.SIGABRT)
+
     def worker_stopped(self):
+        return self.signalled(signal.SIGSTOP)
+
+    def worker_out_of_memory(self):
         process, job = self.worker()
+        # It gets no more than it has.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGSTOP)
+            resource.prlimit(process, resource.RLIMIT_DATA, (32 << 20, 32 << 20))
         return self.job_ended(job)
 
     def cores_starved(self):

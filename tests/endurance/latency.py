@@ -2,7 +2,7 @@
 
 A pre-rendered source of 1024 x 1024 at 30/s (then 2048 x 2048 at 15/s), with correction, lag, recursive filter and recording
 on; a client on the WebSocket and one on the D-Bus ring, in processes of their own, measure from the frame's last byte in its
-slot to the image in their hands. Loaded: a spin of 248 views is reconstructed by a worker again and again. Prints a table and
+slot to the image in their hands. Apart from them, for a minute, the live page in Chromium, to the drawn canvas. Loaded: a spin of 248 views is reconstructed by a worker again and again. Prints a table and
 writes OUT/latency.json; exits 1 when a p99 is over its limit or a frame is lost. Frames that gave way to newer ones on the
 screen are counted as skipped. Run it on an idle machine.
 """
@@ -18,6 +18,7 @@ import daemon
 # Side, rate, pixel pitch, and the limits of p99, idle and loaded, ms.
 CASES = [(1024, 30, 0.37, 33, 50), (2048, 15, 0.185, 66, 100)]
 SETTLE_S = 5
+PAGE_S = 60
 
 
 def main():
@@ -66,11 +67,15 @@ def measured(options, spin, side, rate_hz, pitch_mm, *limits_ms):
                 time.sleep(60 * options.minutes)
                 clients = {name: daemon.quantiles_ms(viewer.stop()) for name, viewer in viewers.items()}
                 ledger = {key: count - before[key] for key, count in served.stream("carm")["ledger"].items()}
+                page = daemon.Viewer(daemon.on_chromium, served.url, "carm")
+                time.sleep(PAGE_S)
+                drawn = daemon.quantiles_ms(page.stop())
             faults = [f"{name}: p99 {told['p99']} ms, expected at most {limit_ms}" for name, told in clients.items()
                       if not told["p99"] <= limit_ms]
             faults += [f"{key}: {ledger[key]} frames, expected none" for key in ("lost", "record_lost", "refused")
                        if ledger[key]]
-            yield {"case": f"{side} x {side} at {rate_hz}/s, {load}", "clients_ms": clients, "frames": ledger["received"],
+            yield {"case": f"{side} x {side} at {rate_hz}/s, {load}", "clients_ms": clients, "chromium_ms": drawn,
+                   "frames": ledger["received"],
                    "skipped": ledger["skipped"], "record_lost": ledger["record_lost"], "lost": ledger["lost"],
                    "volumes_meanwhile": work.done, "real_time": served.stream("carm")["real_time"], "faults": faults}
         served.stop()

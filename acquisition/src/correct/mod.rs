@@ -300,16 +300,10 @@ impl Corrector {
         lag.correct(header, intensity, &|first, pixels, is_after| {
             let range = first..first + pixels.len();
             if is_after {
-                pixels.iter_mut().zip(&self.inverse_gain[range]).for_each(|(x, inverse)| *x *= inverse);
-                return;
+                return cpu::multiply(pixels, &self.inverse_gain[range]);
             }
             let (raw, dark) = (&raw_counts[range.clone()], &self.dark_counts[range]);
-            let mut saturated = 0_u32;
-            for (x, (&raw, dark)) in pixels.iter_mut().zip(raw.iter().zip(dark)) {
-                *x = f32::from(raw) - dark;
-                saturated += u32::from(raw >= self.saturation_counts);
-            }
-            all.fetch_add(saturated as usize, Ordering::Relaxed);
+            all.fetch_add(cpu::subtract(pixels, raw, dark, self.saturation_counts), Ordering::Relaxed);
         });
         self.fill_defects(raw_counts, intensity, all.into_inner())
     }

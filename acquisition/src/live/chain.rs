@@ -11,6 +11,7 @@ use crate::correct::late::LateDefects;
 use crate::correct::{CorrectedFrame, Corrector};
 use crate::error::AcquisitionError;
 use carm::{FrameHeader, GantryPose, PixelDefect, RunDescription};
+use multiversion::multiversion;
 
 /// Counts of a subtracted image where mask and frame are equal.
 pub const SUBTRACTED_COUNTS: f32 = 16_384.0;
@@ -266,10 +267,13 @@ impl LiveChain {
 }
 
 fn to_counts(shown: &[f32], image: &mut [u16]) {
-    share(image.chunks_mut(BAND_PIXELS).zip(shown.chunks(BAND_PIXELS)), |(image, shown)| {
-        for (place, intensity) in image.iter_mut().zip(shown) {
-            // Saturates at both ends; NaN, which no correction gives, would be zero.
-            *place = (intensity + 0.5) as u16;
-        }
-    });
+    share(image.chunks_mut(BAND_PIXELS).zip(shown.chunks(BAND_PIXELS)), |(image, shown)| round(image, shown));
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn round(image: &mut [u16], shown: &[f32]) {
+    for (place, intensity) in image.iter_mut().zip(shown) {
+        // Saturates at both ends; NaN, which no correction gives, would be zero.
+        *place = (intensity + 0.5) as u16;
+    }
 }

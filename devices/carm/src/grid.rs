@@ -34,13 +34,19 @@ impl DetectorGrid {
         self.nu * self.nv
     }
 
-    /// The grid after every `rows` neighbouring rows have become one; rows left over at the end are dropped.
+    /// The grid after every rectangle of `[columns, rows]` pixels has become one; what is left over at the ends is dropped.
     ///
     /// # Panics
-    /// When `rows` is zero or more than there are: a bug of the caller.
-    pub fn with_rows_averaged(&self, rows: usize) -> Self {
+    /// When a side is zero or more than there are: a bug of the caller.
+    pub fn with_pixels_averaged(&self, [columns, rows]: [usize; 2]) -> Self {
+        assert!(columns >= 1 && columns <= self.nu, "{columns} columns averaged of {}", self.nu);
         assert!(rows >= 1 && rows <= self.nv, "{rows} rows averaged of {}", self.nv);
-        Self { nv: self.nv / rows, pixel_pitch_v_mm: self.pixel_pitch_v_mm * rows as f64, ..*self }
+        Self {
+            nu: self.nu / columns,
+            nv: self.nv / rows,
+            pixel_pitch_u_mm: self.pixel_pitch_u_mm * columns as f64,
+            pixel_pitch_v_mm: self.pixel_pitch_v_mm * rows as f64,
+        }
     }
 
     /// Pixel coordinates of the centre of the image.

@@ -216,13 +216,13 @@ impl ProjectionMatrix {
         Self { p, inverse: rotation.matrix().transpose() * self.inverse }
     }
 
-    /// The same view after every `rows` neighbouring detector rows have become one.
-    pub fn with_rows_averaged(&self, rows: usize) -> Self {
-        let rows = rows as f64;
+    /// The same view after every rectangle of `[columns, rows]` pixels has become one.
+    pub fn with_pixels_averaged(&self, sides: [usize; 2]) -> Self {
+        let [columns, rows] = sides.map(|side| side as f64);
         // v' = (v + 1/2) / rows - 1/2: pixel centres at integers before and after.
-        let shift = 0.5 / rows - 0.5;
-        let averaged = Matrix3::new(1.0, 0.0, 0.0, 0.0, 1.0 / rows, shift, 0.0, 0.0, 1.0);
-        let back = Matrix3::new(1.0, 0.0, 0.0, 0.0, rows, -shift * rows, 0.0, 0.0, 1.0);
+        let [shift_u, shift_v] = [columns, rows].map(|side| 0.5 / side - 0.5);
+        let averaged = Matrix3::new(1.0 / columns, 0.0, shift_u, 0.0, 1.0 / rows, shift_v, 0.0, 0.0, 1.0);
+        let back = Matrix3::new(columns, 0.0, -shift_u * columns, 0.0, rows, -shift_v * rows, 0.0, 0.0, 1.0);
         Self { p: averaged * self.p, inverse: self.inverse * back }
     }
 
@@ -271,14 +271,14 @@ impl ScanGeometry {
         Self::new(detector, views)
     }
 
-    /// The same scan after every `rows` neighbouring detector rows have become one.
+    /// The same scan after every rectangle of `[columns, rows]` pixels has become one.
     ///
     /// # Panics
-    /// As [`DetectorGrid::with_rows_averaged`].
-    pub fn with_rows_averaged(&self, rows: usize) -> Self {
+    /// As [`DetectorGrid::with_pixels_averaged`].
+    pub fn with_pixels_averaged(&self, sides: [usize; 2]) -> Self {
         Self {
-            detector: self.detector.with_rows_averaged(rows),
-            views: self.views.iter().map(|view| view.with_rows_averaged(rows)).collect(),
+            detector: self.detector.with_pixels_averaged(sides),
+            views: self.views.iter().map(|view| view.with_pixels_averaged(sides)).collect(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::ReconstructError;
 use crate::orbit::Orbit;
-use carm::{DetectorGrid, ProjectionMatrix, ScanGeometry, VolumeGrid};
+use carm::{ScanGeometry, VolumeGrid};
 use nalgebra::{Matrix3, Rotation3, Vector3};
 use ndarray::{Array3, ArrayView3, Axis, s};
 use rayon::prelude::*;
@@ -31,10 +31,6 @@ impl BinnedScan {
         let bin = detector.nu.div_ceil(columns);
         let size = [detector.nu / bin, (detector.nv / bin).max(1)];
         let rows = bin.min(detector.nv);
-        let pitch = [detector.pixel_pitch_u_mm * bin as f64, detector.pixel_pitch_v_mm * rows as f64];
-        let binned = DetectorGrid::new(size, pitch)?;
-        let matrices =
-            scan.views().iter().map(|view| binned_matrix(view, bin, rows)).collect::<Result<_, _>>()?;
         let mut means = Array3::zeros((scan.views().len(), size[1], size[0]));
         means.outer_iter_mut().into_par_iter().enumerate().for_each(|(view, mut image)| {
             let whole = line_integrals.index_axis(Axis(0), view);
@@ -43,7 +39,7 @@ impl BinnedScan {
                 *mean = square.sum() / (rows * bin) as f32;
             }
         });
-        Ok(Self { geometry: ScanGeometry::new(binned, matrices)?, line_integrals: means })
+        Ok(Self { geometry: scan.with_pixels_averaged([bin, rows]), line_integrals: means })
     }
 
     /// Every `stride`-th view.
@@ -76,16 +72,4 @@ impl BinnedScan {
             .map_or_else(|| Matrix3::from_diagonal(&Vector3::new(1.0, -1.0, -1.0)), |turn| *turn.matrix());
         Ok(VolumeGrid::centred([across, across, along], [voxel_mm; 3], turn, orbit.centre)?)
     }
-}
-
-/// Pixel `k` of the binned detector is the mean of pixels `k bin` to `(k + 1) bin - 1`.
-fn binned_matrix(
-    view: &ProjectionMatrix,
-    bin: usize,
-    rows: usize,
-) -> Result<ProjectionMatrix, ReconstructError> {
-    let to_binned = |bin: usize| (1.0 / bin as f64, -(bin as f64 - 1.0) / (2.0 * bin as f64));
-    let ((su, ou), (sv, ov)) = (to_binned(bin), to_binned(rows));
-    let scale = Matrix3::new(su, 0.0, ou, 0.0, sv, ov, 0.0, 0.0, 1.0);
-    Ok(ProjectionMatrix::new(scale * view.matrix())?)
 }

@@ -9,7 +9,6 @@ use carm::{
     CalibratedTrajectory, DetectorCalibration, DetectorGrid, FrameHeader, ProjectionMatrix, RunDescription,
     ScanGeometry,
 };
-use nalgebra::Matrix3;
 use ndarray::{Array3, Axis};
 use reconstruct::consistency::{Consistency, check_consistency};
 use serde::Serialize;
@@ -245,16 +244,11 @@ impl SpinWatch {
     }
 
     fn consistency(&self) -> Option<Consistency> {
-        let (detector, side) = (self.run.detector, self.side as f64);
-        let pitch = [detector.pixel_pitch_u_mm * side, detector.pixel_pitch_v_mm * side];
-        let squares = DetectorGrid::new(self.size, pitch).ok()?;
+        let (detector, sides) = (self.run.detector, [self.side; 2]);
         let trajectory = CalibratedTrajectory::new(detector, self.run.planned_views.clone()).ok()?;
-        // Square k is the mean of pixels k side to (k + 1) side - 1.
-        let offset = -(side - 1.0) / (2.0 * side);
-        let to_squares = Matrix3::new(1.0 / side, 0.0, offset, 0.0, 1.0 / side, offset, 0.0, 0.0, 1.0);
         let placed = self.views.iter().filter_map(|view| {
             let matrix = trajectory.matrix_at(view.angle_rad).ok()?;
-            Some((view, ProjectionMatrix::new(to_squares * matrix.matrix()).ok()?))
+            Some((view, matrix.with_pixels_averaged(sides)))
         });
         let (views, matrices): (Vec<&View>, Vec<ProjectionMatrix>) = placed.unzip();
         if views.len() < LEAST_VIEWS {
@@ -265,7 +259,7 @@ impl SpinWatch {
         for (mut image, view) in stack.axis_iter_mut(Axis(0)).zip(&views) {
             image.iter_mut().zip(&view.logs).for_each(|(place, log)| *place = *log);
         }
-        let scan = ScanGeometry::new(squares, matrices).ok()?;
+        let scan = ScanGeometry::new(detector.with_pixels_averaged(sides), matrices).ok()?;
         let mu_water_per_mm = self.run.beam.mu_water_per_mm;
         let found = check_consistency(&scan, stack.view(), mu_water_per_mm, &mut |_, _| true);
         found.inspect_err(|error| tracing::debug!(%error, "nothing is said of a spin's motion")).ok()

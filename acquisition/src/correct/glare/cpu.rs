@@ -6,6 +6,7 @@
 use super::{GlareModel, MARGIN_RANGES, continued, transform_size};
 use crate::bands::share;
 use carm::DetectorGrid;
+use multiversion::multiversion;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 use std::f64::consts::PI;
@@ -95,8 +96,7 @@ impl Reduced {
             let sums = &mut rows[..nu];
             sums.fill(0.0);
             for v in at * block..(at + 1) * block {
-                let row = &intensity[v.min(nv - 1) * nu..][..nu];
-                sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+                add(sums, &intensity[v.min(nv - 1) * nu..][..nu]);
             }
             for (out, sums) in out.iter_mut().zip(sums.chunks(block)) {
                 let missing = (block - sums.len()) as f32;
@@ -149,20 +149,41 @@ impl Reduced {
                 let share = phases[from % block];
                 let line = |at: usize| &image[((at + pv - 1) % pv) * pu..][..pu];
                 let (above, below) = (line(from / block), line(from / block + 1));
-                for (coarse, (a, b)) in coarse.iter_mut().zip(above.iter().zip(below)) {
-                    *coarse = a + share * (b - a);
-                }
-                for (at, wide) in wide.chunks_exact_mut(block).take(bu + 1).enumerate() {
-                    let (left, right) = (coarse[(at + pu - 1) % pu], coarse[at % pu]);
-                    wide.iter_mut()
-                        .zip(&phases)
-                        .for_each(|(out, share)| *out = left + share * (right - left));
-                }
-                let glare = &wide[block - middle..][..nu];
-                row.iter_mut().zip(glare).for_each(|(x, glare)| *x = (*x - glare) * per_rest);
+                mix(coarse, above, below, share);
+                widen(&mut wide[..(bu + 1) * block], &coarse[..pu], &phases[..block]);
+                take(row, &wide[block - middle..], per_rest);
             }
         });
     }
+}
+
+#[multiversion(targets("x86_64+avx2"))]
+fn add(sums: &mut [f32], row: &[f32]) {
+    sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+}
+
+/// `share` of the way from one row to the other.
+#[multiversion(targets("x86_64+avx2"))]
+fn mix(out: &mut [f32], above: &[f32], below: &[f32], share: f32) {
+    for (out, (a, b)) in out.iter_mut().zip(above.iter().zip(below)) {
+        *out = a + share * (b - a);
+    }
+}
+
+/// Straight lines between the values of a periodic row, the first from its last to its first.
+#[multiversion(targets("x86_64+avx2"))]
+fn widen(wide: &mut [f32], coarse: &[f32], phases: &[f32]) {
+    let mut left = coarse[coarse.len() - 1];
+    for (wide, &right) in wide.chunks_exact_mut(phases.len()).zip(coarse.iter().cycle()) {
+        wide.iter_mut().zip(phases).for_each(|(out, share)| *out = left + share * (right - left));
+        left = right;
+    }
+}
+
+/// Takes the glare off a row.
+#[multiversion(targets("x86_64+avx2"))]
+fn take(row: &mut [f32], glare: &[f32], per_rest: f32) {
+    row.iter_mut().zip(glare).for_each(|(x, glare)| *x = (*x - glare) * per_rest);
 }
 
 /// `L` at the reduced image's frequencies, with the inverse's scale and what reduction and return take away.

@@ -2,6 +2,7 @@
 
 use super::{Around, Factors, Lag, MOST_TERMS, Step};
 use crate::bands::share;
+use multiversion::multiversion;
 
 /// Pixels of a stretch: it stays near while maps and charges are applied.
 const BLOCK: usize = 2048;
@@ -73,6 +74,7 @@ fn bridge(
     }
 }
 
+#[multiversion(targets("x86_64+avx2"))]
 fn advance(
     counts: &mut [f32],
     [a, b, c, d]: [&mut [f32]; MOST_TERMS],
@@ -92,6 +94,7 @@ fn advance(
     }
 }
 
+#[multiversion(targets("x86_64+avx2"))]
 fn show(counts: &mut [f32], [a, b, c, d]: [&mut [f32]; MOST_TERMS], release: [f32; MOST_TERMS], line: Line) {
     let stored = a.iter().zip(b).zip(c.iter().zip(d));
     for (count, ((a, b), (c, d))) in counts.iter_mut().zip(stored) {

@@ -82,15 +82,12 @@ impl RecursiveFilter {
             self.has_memory = true;
             return;
         }
-        if frame.air_intensity > 0.0 && self.air_intensity > 0.0 && frame.air_intensity != self.air_intensity
-        {
-            let scale = frame.air_intensity / self.air_intensity;
-            self.memory.iter_mut().for_each(|value| *value *= scale);
-        }
+        let is_lit = frame.air_intensity > 0.0 && self.air_intensity > 0.0;
+        let scale = if is_lit { frame.air_intensity / self.air_intensity } else { 1.0 };
         self.air_intensity = frame.air_intensity;
         match self.backend {
-            Backend::Reference => reference::filter(self, frame),
-            Backend::Cpu => cpu::filter(&mut self.rows, &mut self.memory, frame),
+            Backend::Reference => reference::filter(self, scale, frame),
+            Backend::Cpu => cpu::filter(&mut self.rows, &mut self.memory, scale, frame),
         }
     }
 }
