@@ -4,6 +4,7 @@ mod devices;
 mod drivers;
 mod faults;
 mod maps;
+mod priorities;
 mod recordings;
 mod spins;
 mod workers;
