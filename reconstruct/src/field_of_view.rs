@@ -4,7 +4,7 @@ use crate::directions::{ALL, Span, asked_views, sees_half_a_turn};
 use crate::plan::FdkPlan;
 use crate::redundancy::Redundancy;
 use carm::{ProjectionMatrix, mask};
-use nalgebra::{Matrix3x4, Point3, RowVector4, Vector3, Vector4};
+use nalgebra::{Matrix3x4, Point3, Vector4};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,12 +19,12 @@ pub(crate) fn field_of_view(plan: &FdkPlan) -> Vec<u8> {
     let asked = asked_views(plan);
     let spans = Span::of_views(plan, &asked);
     let views = plan.given_scan.views();
-    let asked: Vec<(Seen, Span)> =
-        asked.iter().map(|view| Seen::by(plan, &views[*view])).zip(spans).collect();
     let is_half_turn_sure = sees_half_a_turn(plan);
     let [_, fast_count] = plan.layout.column_counts();
     let length = plan.layout.column_length();
     let step = plan.layout.column_step();
+    let along = |view: &usize| Seen::by(plan, &views[*view]).along(&step.to_homogeneous());
+    let asked: Vec<(Bounds, Span)> = asked.iter().map(along).zip(spans).collect();
     let piece = if plan.has_parallel_columns { length } else { PIECE };
     let mut columns = plan.layout.empty_columns::<u8>();
     columns.par_chunks_mut(plan.layout.stride()).enumerate().for_each_init(
@@ -33,7 +33,8 @@ pub(crate) fn field_of_view(plan: &FdkPlan) -> Vec<u8> {
             let start = plan.layout.column_start(column / fast_count, column % fast_count);
             for (index, bits) in bits[..length].chunks_mut(piece).enumerate() {
                 let start = start + step * (index * piece) as f64;
-                mark(&asked, is_half_turn_sure, &start, &step, scratch, bits);
+                let middle = start + step * ((bits.len() as f64 - 1.0) / 2.0);
+                mark(&asked, is_half_turn_sure, &start, &middle, scratch, bits);
             }
         },
     );
@@ -42,7 +43,7 @@ pub(crate) fn field_of_view(plan: &FdkPlan) -> Vec<u8> {
 
 /// The pyramid that a view sees: homogeneous points whose product with every plane is not negative.
 pub(crate) struct Seen {
-    planes: Vec<RowVector4<f64>>,
+    planes: Vec<Vector4<f64>>,
 }
 
 impl Seen {
@@ -77,34 +78,44 @@ impl Seen {
         Self { planes: between(p, 1, rows).into_iter().chain(between(p, 0, [0.0, last_column])).collect() }
     }
 
-    /// The whole indices along a column of `length` voxels that lie inside.
+    /// The whole indices along a column of `length` voxels, `start + index * step`, that lie inside.
     pub(crate) fn range(&self, start: &Vector4<f64>, step: &Vector4<f64>, length: usize) -> Range<usize> {
-        let [low, high] = self.interval(start, step);
+        let rises = self.planes.iter().map(|plane| (plane, plane.dot(step)));
+        let [low, high] = interval(rises, start);
         whole(low.max(0.0), high.min(length as f64 - 1.0))
     }
 
-    /// First and last index along the column `start + index * step` that lie inside; empty when they cross.
-    fn interval(&self, start: &Vector4<f64>, step: &Vector4<f64>) -> [f64; 2] {
-        let mut interval = [f64::NEG_INFINITY, f64::INFINITY];
-        for plane in &self.planes {
-            let (at_start, rise) = ((plane * start).x, (plane * step).x);
-            let zero = -at_start / rise;
-            if rise > 0.0 {
-                interval[0] = interval[0].max(zero);
-            } else if rise < 0.0 {
-                interval[1] = interval[1].min(zero);
-            } else if at_start < 0.0 {
-                return [f64::INFINITY, f64::NEG_INFINITY];
-            }
-        }
-        interval
+    /// For many columns of one direction.
+    fn along(self, step: &Vector4<f64>) -> Bounds {
+        Bounds(self.planes.into_iter().map(|plane| (plane, plane.dot(step))).collect())
     }
+}
+
+/// The pyramid that a view sees, with how fast columns of one direction rise above each plane.
+struct Bounds(Vec<(Vector4<f64>, f64)>);
+
+/// First and last index along a column from `start` on that lie inside the planes, given with the column's rise above each
+/// from one index to the next; empty when they cross.
+fn interval<'a>(planes: impl Iterator<Item = (&'a Vector4<f64>, f64)>, start: &Vector4<f64>) -> [f64; 2] {
+    let mut interval = [f64::NEG_INFINITY, f64::INFINITY];
+    for (plane, rise) in planes {
+        let at_start = plane.dot(start);
+        let zero = -at_start / rise;
+        if rise > 0.0 {
+            interval[0] = interval[0].max(zero);
+        } else if rise < 0.0 {
+            interval[1] = interval[1].min(zero);
+        } else if at_start < 0.0 {
+            return [f64::INFINITY, f64::NEG_INFINITY];
+        }
+    }
+    interval
 }
 
 /// The two planes through the source between which a point's pixel coordinate `axis` lies within `range`, for depths
 /// in front of the source.
-fn between(p: &Matrix3x4<f64>, axis: usize, range: [f64; 2]) -> [RowVector4<f64>; 2] {
-    let (coordinate, depth) = (p.row(axis), p.row(2));
+fn between(p: &Matrix3x4<f64>, axis: usize, range: [f64; 2]) -> [Vector4<f64>; 2] {
+    let (coordinate, depth) = (p.row(axis).transpose(), p.row(2).transpose());
     [coordinate - depth * range[0], depth * range[1] - coordinate]
 }
 
@@ -118,47 +129,58 @@ struct Scratch {
 }
 
 fn mark(
-    asked: &[(Seen, Span)],
+    asked: &[(Bounds, Span)],
     is_half_turn_sure: bool,
     start: &Point3<f64>,
-    step: &Vector3<f64>,
+    middle: &Point3<f64>,
     scratch: &mut Scratch,
     bits: &mut [u8],
 ) {
-    let middle = start + step * ((bits.len() as f64 - 1.0) / 2.0);
-    let (start, step) = (start.to_homogeneous(), step.to_homogeneous());
-    let mut all = [0.0, bits.len() as f64 - 1.0];
+    let start = start.to_homogeneous();
+    let length = bits.len();
+    let mut all = [0.0, length as f64 - 1.0];
     let Scratch { seen, directions } = scratch;
     seen.clear();
-    seen.extend(asked.iter().map(|(seen, _)| {
-        let [low, high] = seen.interval(&start, &step);
+    seen.extend(asked.iter().map(|(Bounds(planes), _)| {
+        let [low, high] = interval(planes.iter().map(|(plane, rise)| (plane, *rise)), &start);
         all = [all[0].max(low), all[1].min(high)];
         // Rounded here only, so that no view's interval widens another's.
-        whole(low.max(0.0), high.min(bits.len() as f64 - 1.0))
+        whole(low.max(0.0), high.min(length as f64 - 1.0))
     }));
     let seen_by_all = whole(all[0], all[1]);
-    if is_half_turn_sure && seen_by_all.len() == bits.len() {
-        bits.fill(mask::FIELD_OF_VIEW | mask::COVERED);
-        return;
-    }
-    directions.clear();
-    directions.resize(bits.len(), 0);
-    let mut sweep_start = None;
-    for (range, (_, span)) in seen.iter().zip(asked).filter(|(range, _)| !range.is_empty()) {
-        let from = span.directions(&middle, &mut sweep_start);
-        for (bits, directions) in bits[range.clone()].iter_mut().zip(&mut directions[range.clone()]) {
-            *bits |= mask::COVERED;
-            *directions |= from;
+    // Of what all see nothing more is asked where that is half a turn for sure.
+    let settled = if is_half_turn_sure { seen_by_all.clone() } else { 0..0 };
+    bits[settled.clone()].fill(mask::COVERED);
+    if settled.len() < length {
+        directions.clear();
+        directions.resize(length, 0);
+        let mut sweep_start = None;
+        for (range, (_, span)) in seen.iter().zip(asked).filter(|(range, _)| !range.is_empty()) {
+            let from = span.directions(middle, &mut sweep_start);
+            for part in beside(range, &settled) {
+                bits[part.clone()].iter_mut().for_each(|bits| *bits |= mask::COVERED);
+                directions[part].iter_mut().for_each(|directions| *directions |= from);
+            }
+        }
+        for part in beside(&(0..length), &settled) {
+            for (bits, from) in bits[part.clone()].iter_mut().zip(&directions[part]) {
+                if *bits & mask::COVERED != 0 && *from != ALL {
+                    *bits |= mask::LIMITED_ANGLE;
+                }
+            }
         }
     }
-    for bits in &mut bits[seen_by_all] {
-        *bits |= mask::FIELD_OF_VIEW;
+    bits[seen_by_all].iter_mut().for_each(|bits| *bits |= mask::FIELD_OF_VIEW);
+}
+
+/// The parts of a range before and after another; all of it where that is empty.
+fn beside(range: &Range<usize>, settled: &Range<usize>) -> [Range<usize>; 2] {
+    if settled.is_empty() {
+        return [range.clone(), 0..0];
     }
-    for (bits, from) in bits.iter_mut().zip(directions) {
-        if *bits & mask::COVERED != 0 && *from != ALL {
-            *bits |= mask::LIMITED_ANGLE;
-        }
-    }
+    let before = range.start..range.end.min(settled.start);
+    let after = range.start.max(settled.end)..range.end;
+    [before, after].map(|part| if part.start < part.end { part } else { 0..0 })
 }
 
 /// The whole numbers from `low`, not negative, to `high`.

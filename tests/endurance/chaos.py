@@ -18,6 +18,7 @@ import re
 import resource
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -178,7 +179,7 @@ def recorded_frames(folder):
         if path.name == "spin.mcap":
             continue
         stream = "camera" if "camera" in path.name else "carm"
-        with open(path, "rb") as file, contextlib.suppress(McapError, EOFError):
+        with open(path, "rb") as file, contextlib.suppress(McapError, EOFError, struct.error):
             for _, channel, message in NonSeekingReader(file, validate_crcs=True).iter_messages(log_time_order=False):
                 if channel.topic == "/frames":
                     found.setdefault(stream, []).append(int.from_bytes(message.data[16:24], "little"))
