@@ -84,7 +84,7 @@ def measure(out, case, arguments):
     meta, matrices = data_set.load_meta(folder), data_set.load_matrices(folder)
     size, spacing_mm = regions.volume_size(meta, case.volume)
     truth = regions.load_truth(folder, case.volume)
-    named = None if case.is_sphere else regions.regions(truth, matrices, meta, spacing_mm)
+    named = None if case.is_sphere else regions.regions(truth, matrices, meta, spacing_mm, case.is_offset)
     options = ["--threads", str(arguments.threads), "--every", str(case.peers_every)]
     found = {"figures": {}, "errors": {}, "edges_mm": {}, "failed": {}}
 

@@ -18,8 +18,8 @@ HALF_PLANE_VOXELS = 2.6
 PLANES_MM = (-38.0, 0.0, 38.0)
 
 
-def field_of_view(matrices, meta, size, spacing_mm, step=4):
-    """Voxels that every view sees, [z, y, x].
+def field_of_view(matrices, meta, size, spacing_mm, step=4, is_offset=False):
+    """Voxels that every view sees, or, of a detector that looks past the axis, every view or the one opposite, [z, y, x].
 
     Found on every `step`-th voxel, shrunk by one such step and repeated, so it is a little too small and never too
     large.
@@ -30,7 +30,13 @@ def field_of_view(matrices, meta, size, spacing_mm, step=4):
     seen = np.ones(x.size, bool)
     for matrix in matrices:
         u, v, w = matrix @ points
-        seen &= (u >= 0) & (u <= (meta["nu"] - 1) * w) & (v >= 0) & (v <= (meta["nv"] - 1) * w)
+        low, high = 0, meta["nu"] - 1
+        if is_offset:
+            # The origin lies on the axis; the wider side's reach holds on both.
+            axis = matrix[0, 3] / matrix[2, 3]
+            reach = max(axis, high - axis)
+            low, high = axis - reach, axis + reach
+        seen &= (u >= low * w) & (u <= high * w) & (v >= 0) & (v <= (meta["nv"] - 1) * w)
     # The cube's own faces are no edge of the field of view.
     coarse = minimum_filter(seen.reshape(x.shape), 3, mode="nearest")
     for axis in range(3):
@@ -38,13 +44,13 @@ def field_of_view(matrices, meta, size, spacing_mm, step=4):
     return coarse[:size, :size, :size]
 
 
-def regions(truth, matrices, meta, spacing_mm):
+def regions(truth, matrices, meta, spacing_mm, is_offset=False):
     """Boolean masks [z, y, x] by name; every one lies in the field of view."""
     size = len(truth)
     flat = maximum_filter(truth, FLAT_NEIGHBOURHOOD) - minimum_filter(truth, FLAT_NEIGHBOURHOOD) < 1e-6
     places = (np.arange(size) - (size - 1) / 2) * spacing_mm
     radius_squared = places[:, None, None] ** 2 + places[None, :, None] ** 2 + places[None, None, :] ** 2
-    seen = field_of_view(matrices, meta, size, spacing_mm)
+    seen = field_of_view(matrices, meta, size, spacing_mm, is_offset=is_offset)
     inside = flat & (truth > 0.5) & seen
 
     def plane(y_mm):
