@@ -160,15 +160,17 @@ def verdicts(measured):
 def error_lines(case, ours, theirs, ideal):
     """Ideal circles against RTK; a wobbling scan against the larger of RTK's errors on it and on the ideal circle; a yawing
     one, where RTK is wrong, against our own errors on the ideal circle."""
+    if case.ideal and not {"RTK", "Isocenter"} <= ideal.keys():
+        return [(f"{case.name}: held against {case.ideal}, which has not run", float("nan"), 0.0, "")]
     lines = []
     for region in BODY_REGIONS:
         for measure_of, text in (("rmse", "RMSE"), ("bias", "|bias|")):
             if case.ideal is None:
                 limit = abs(theirs[region][measure_of])
             elif "yaw" in case.name:
-                limit = abs(ideal.get("Isocenter", theirs)[region][measure_of])
+                limit = abs(ideal["Isocenter"][region][measure_of])
             else:
-                limit = max(abs(theirs[region][measure_of]), abs(ideal.get("RTK", theirs)[region][measure_of]))
+                limit = max(abs(theirs[region][measure_of]), abs(ideal["RTK"][region][measure_of]))
             is_close = measure_of == "rmse" and case.ideal is None and case.hann and region in ("field of view", "interior")
             limit = RMSE_FACTOR * limit if is_close else ERROR_FACTOR * limit + ERROR_ALLOWANCE
             lines.append((f"{case.name}: {text}, {region}", abs(ours[region][measure_of]), limit, ""))
