@@ -1,6 +1,6 @@
 """Aravis' GigE camera simulator through the daemon to a recording and the live page, alone on loopback.
 
-gige_daemon.py PROGRAM CONFIGURATION URL
+gige_daemon.py PROGRAM CONFIGURATION URL [SIMULATOR-OPTION ...]
 Run it in a network namespace of its own. Unplugs the camera once and plugs it in again.
 """
 
@@ -10,11 +10,12 @@ import sys
 import time
 import urllib.request
 
-program, configuration, url = sys.argv[1:]
+program, configuration, url, *options = sys.argv[1:]
 
 
 def plug_in():
-    return subprocess.Popen(["arv-fake-gv-camera-0.8", "--interface", "127.0.0.1"], stdout=subprocess.DEVNULL)
+    simulator = ["arv-fake-gv-camera-0.8", "--interface", "127.0.0.1", *options]
+    return subprocess.Popen(simulator, stdout=subprocess.DEVNULL)
 
 
 def wait_for(what, is_so):

@@ -1,4 +1,4 @@
-//! Why a launch line is no camera.
+//! Why a source is no camera.
 
 use carm::GeometryError;
 use std::time::Duration;
@@ -16,6 +16,16 @@ pub enum CameraError {
         /// The camera by name.
         camera: String,
         /// GStreamer's reason.
+        reason: String,
+    },
+    /// A GigE Vision or USB3 Vision panel that cannot be opened or set.
+    #[error("{camera}: {doing}: {reason}")]
+    GenICam {
+        /// The camera by name.
+        camera: String,
+        /// What was asked of it.
+        doing: &'static str,
+        /// The library's reason, or what was expected and found.
         reason: String,
     },
     /// Not exactly one `appsink`.
@@ -47,7 +57,7 @@ pub enum CameraError {
         reason: String,
     },
     /// Frames of a format that is not grey counts.
-    #[error("{camera}: expected GRAY16_LE or GRAY8, found {found}")]
+    #[error("{camera}: expected GRAY16_LE or GRAY8, for a panel Mono8 to Mono16, found {found}")]
     Format {
         /// The camera by name.
         camera: String,

@@ -1,9 +1,13 @@
-//! GStreamer sources as devices: GigE and USB3 Vision panels, frame grabbers, files, anything that a launch line names.
+//! Cameras as devices: GigE and USB3 Vision panels, frame grabbers, files, anything that a GStreamer launch line names.
+//!
+//! [`open`] opens what the configuration names: a [`Camera`] or a [`Panel`], both [`carm::FrameSource`]s.
+//!
+//! A [`Panel`] is a GigE Vision or USB3 Vision panel by the library Aravis: frames are numbered by the panel's own ids, carry
+//! its time stamps, and packets that the link lost are counted.
 //!
 //! A [`Camera`] runs one launch line that ends in an `appsink` and hands out what arrives there, bit for bit: 16-bit
 //! grey counts as they are, 8-bit ones widened. Elements that convert pixels are refused, because detector counts must
-//! not pass a video's idea of colour. The types to know are [`CameraSettings`] (what the configuration says),
-//! [`FrameNumbers`] (how a lost frame is noticed) and [`Camera`], a [`carm::FrameSource`].
+//! not pass a video's idea of colour. [`FrameNumbers`] says how a lost frame is noticed there.
 //!
 //! What happens to the source comes back as a value within two frame times: [`carm::DeviceError::Stalled`] when frames
 //! are due and none comes (asking again waits again), [`carm::DeviceError::Disconnected`] and
@@ -29,6 +33,8 @@
 
 mod bus;
 mod error;
+mod genicam;
+mod header;
 mod launch;
 mod numbers;
 mod pixels;
@@ -39,6 +45,23 @@ mod source;
 mod tests;
 
 pub use error::CameraError;
+pub use genicam::Panel;
 pub use numbers::FrameNumbers;
-pub use settings::CameraSettings;
+pub use settings::{CameraSettings, CameraSource};
 pub use source::Camera;
+
+use carm::FrameSource;
+
+/// Frame times without a frame after which a source counts as stalled.
+const STALL_PERIODS: f64 = 1.5;
+
+/// Opens a camera, of whichever kind.
+///
+/// # Errors
+/// [`CameraError`], as [`Camera::open`] and [`Panel::open`] say.
+pub fn open(settings: &CameraSettings) -> Result<Box<dyn FrameSource>, CameraError> {
+    Ok(match settings.source {
+        CameraSource::Launch(_) => Box::new(Camera::open(settings)?),
+        CameraSource::GenICam { .. } => Box::new(Panel::open(settings)?),
+    })
+}

@@ -1,6 +1,6 @@
 //! Sequence numbers: how a frame that never arrived is noticed.
 
-/// Where a frame's number comes from. A jump of the numbers is a loss.
+/// Where the number of a launch line's frame comes from. A jump of the numbers is a loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FrameNumbers {
     /// From the time stamps: a step of two frame times is one frame lost. Right for sources that stamp by a clock, such
@@ -49,6 +49,32 @@ impl Numbering {
     }
 }
 
+/// Largest 16-bit frame id of GigE Vision; the next one is 1, because 0 is kept for tests of the link (GigE Vision 2.2,
+/// "block_id").
+const LAST_SHORT_ID: u64 = 0xffff;
+
+/// Numbers the frames of one GigE Vision or USB3 Vision camera by its own frame ids, of 16 or of 64 bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameIds {
+    /// Id and number of the frame before.
+    last: Option<(u64, u64)>,
+}
+
+impl FrameIds {
+    /// The number of the frame with this id. Never repeats, never goes back: ids that do begin anew.
+    pub(crate) fn number(&mut self, id: u64) -> u64 {
+        let number = self.last.map_or(0, |(last, number)| {
+            let is_short = last.max(id) <= LAST_SHORT_ID;
+            let step =
+                if is_short { (id + LAST_SHORT_ID - last) % LAST_SHORT_ID } else { id.saturating_sub(last) };
+            let goes_on = step > 0 && (!is_short || step <= LAST_SHORT_ID / 2);
+            number.saturating_add(if goes_on { step } else { 1 })
+        });
+        self.last = Some((id, number));
+        number
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +103,17 @@ mod tests {
         let frames = [7, 8, 11, 11, 3, 20].map(|offset| (None, Some(offset)));
         assert_eq!(numbered(FrameNumbers::Offset, &frames), [7, 8, 11, 12, 13, 20]);
         assert_eq!(numbered(FrameNumbers::Arrival, &frames), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn frame_ids_tell_losses_across_the_turn_of_16_bits_and_never_go_back() {
+        let numbered = |ids: &[u64]| {
+            let mut numbering = FrameIds::default();
+            ids.iter().map(|&id| numbering.number(id)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbered(&[65533, 65535, 1, 4]), [0, 2, 3, 6]);
+        assert_eq!(numbered(&[65535, 65536, 65540, 1 << 40]), [0, 1, 5, (1 << 40) - 65535]);
+        assert_eq!(numbered(&[900, 901, 901, 1, 2]), [0, 1, 2, 3, 4]);
+        assert_eq!(numbered(&[u64::MAX, 7, 9]), [0, 1, 3]);
     }
 }

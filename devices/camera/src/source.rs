@@ -2,22 +2,18 @@
 
 use crate::bus::{Ended, Listener};
 use crate::error::CameraError;
+use crate::header::{Arrived, frame_header};
 use crate::launch;
 use crate::numbers::Numbering;
 use crate::pixels::Layout;
-use crate::settings::CameraSettings;
-use carm::{
-    ClockStamps, DetectorGrid, DeviceError, DeviceTime, Exposure, FrameHeader, FrameSource, HostTime, Pedal,
-    RunDescription, SourceEvent, WallTime,
-};
+use crate::settings::{CameraSettings, CameraSource};
+use carm::{DeviceError, Exposure, FrameHeader, FrameSource, RunDescription, SourceEvent};
 use gstreamer::prelude::*;
 use gstreamer::{BufferRef, ClockTime, Pipeline, Sample, State};
 use gstreamer_app::AppSink;
 use gstreamer_video::{VideoInfo, VideoMeta};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-/// Frame times without a frame after which a source counts as stalled.
-const STALL_PERIODS: f64 = 1.5;
 /// Longest wait for a source to stop when the camera is dropped.
 const CLOSING_WAIT: Duration = Duration::from_millis(500);
 /// While waiting, the end of the pipeline is looked for this often.
@@ -48,7 +44,13 @@ impl Camera {
     /// not grey counts.
     pub fn open(settings: &CameraSettings) -> Result<Self, CameraError> {
         settings.check()?;
-        let (pipeline, sink) = launch::pipeline(&settings.name, &settings.launch)?;
+        let CameraSource::Launch(line) = &settings.source else {
+            return Err(CameraError::LaunchLine {
+                camera: settings.name.clone(),
+                reason: "expected one, found a GenICam camera".into(),
+            });
+        };
+        let (pipeline, sink) = launch::pipeline(&settings.name, line)?;
         let listener = Listener::on(&pipeline.bus().expect("a pipeline has a bus"));
         let running = Running(Some(pipeline));
         let first = running.first_sample(&sink, &listener, settings)?;
@@ -67,7 +69,12 @@ impl Camera {
             .or(told)
             .ok_or_else(|| CameraError::NoFrameRate { camera: settings.name.clone() })?;
         Ok(Self {
-            description: describe(settings, layout, frame_rate_hz)?,
+            description: settings.describe(
+                layout,
+                8 * layout.bytes_per_count as u8,
+                frame_rate_hz,
+                settings.identity.clone(),
+            )?,
             name,
             pipeline: running.keep(),
             sink,
@@ -87,7 +94,7 @@ impl Camera {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
-        let overdue = Instant::now() + self.period.mul_f64(STALL_PERIODS);
+        let overdue = Instant::now() + self.period.mul_f64(crate::STALL_PERIODS);
         loop {
             let left = overdue.saturating_duration_since(Instant::now());
             let sample = self.sink.try_pull_sample(clock_time(left.min(LOOK)));
@@ -121,7 +128,7 @@ impl Camera {
     }
 
     fn take(&mut self, sample: &Sample, slot: &mut [u16]) -> Result<FrameHeader, DeviceError> {
-        let arrived = now();
+        let arrived = Arrived::now();
         self.last_arrival = Instant::now();
         let buffer = sample.buffer().filter(|buffer| self.copy(buffer, slot)).ok_or_else(|| {
             let [nu, nv] = [self.layout.columns, self.layout.rows];
@@ -137,16 +144,7 @@ impl Camera {
         let stamp_ns = buffer.pts().map(ClockTime::nseconds);
         let sequence = self.numbering.number(stamp_ns, offset);
         self.last_sequence = sequence;
-        let device = DeviceTime(stamp_ns.unwrap_or(arrived.0.0));
-        Ok(FrameHeader {
-            sequence,
-            stamps: ClockStamps { device, host: arrived.0, wall: arrived.1 },
-            mid_exposure: device,
-            is_xray_on: true,
-            pedal: Pedal::Fluoroscopy,
-            gantry: carm::GantryPose::default(),
-            exposure: self.exposure,
-        })
+        Ok(frame_header(sequence, stamp_ns, arrived, self.exposure))
     }
 
     /// Copies the counts of a buffer, however its rows are padded.
@@ -244,41 +242,6 @@ impl Drop for Running {
     }
 }
 
-fn describe(
-    settings: &CameraSettings,
-    layout: Layout,
-    frame_rate_hz: f64,
-) -> Result<RunDescription, CameraError> {
-    let detector = DetectorGrid::new([layout.columns, layout.rows], settings.pixel_pitch_mm)
-        .map_err(|source| CameraError::Detector { camera: settings.name.clone(), source })?;
-    Ok(RunDescription {
-        run_id: settings.name.clone(),
-        protocol: "camera".into(),
-        device: settings.identity.clone(),
-        seed: None,
-        detector,
-        bits_stored: settings.bits_stored.unwrap_or(8 * layout.bytes_per_count as u8),
-        frame_rate_hz,
-        planned_views: Vec::new(),
-        detector_calibration: settings.calibration.clone(),
-        beam: settings.beam.clone(),
-        patient: settings.patient,
-        volume_grid: None,
-        remarks: vec![
-            format!("camera: {}", settings.launch),
-            "camera: the source tells neither exposure nor gantry angles".into(),
-        ],
-    })
-}
-
 fn clock_time(duration: Duration) -> ClockTime {
     ClockTime::from_nseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX - 1))
-}
-
-/// This host's monotonic and wall clocks.
-fn now() -> (HostTime, WallTime) {
-    let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let host_ns = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;
-    let wall_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    (HostTime(host_ns), WallTime(wall_ns))
 }

@@ -12,6 +12,17 @@ pub enum SourceEvent {
     End,
 }
 
+/// What the link between a device and this host lost and mended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Frames of which packets were missing in the end. They are not handed out: their numbers are jumped over.
+    pub incomplete: u64,
+    /// Packets that were missing in the end.
+    pub packets_lost: u64,
+    /// Packets that came when they were asked for again.
+    pub packets_resent: u64,
+}
+
 /// A device failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,4 +78,9 @@ pub trait FrameSource: Send {
     /// # Errors
     /// [`DeviceError::SlotSize`] when `slot` does not hold one frame; otherwise the device's own failure.
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError>;
+
+    /// What the link to the device has lost since the source was opened. All zero where a source keeps no account of it.
+    fn link_counts(&self) -> LinkCounts {
+        LinkCounts::default()
+    }
 }

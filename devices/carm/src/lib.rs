@@ -67,7 +67,7 @@ mod volume;
 
 pub use calibration::{CalibratedTrajectory, DetectorCalibration, PixelDefect};
 pub use converters::{AstraConeVector, CarmAngles, CarmDistances, RtkParameters};
-pub use device::{DeviceError, FrameSource, SourceEvent};
+pub use device::{DeviceError, FrameSource, LinkCounts, SourceEvent};
 pub use error::GeometryError;
 pub use frame::{ClockStamps, Exposure, FrameHeader, GantryPose, Pedal, XrayFrame};
 pub use grid::{DetectorGrid, VolumeGrid};

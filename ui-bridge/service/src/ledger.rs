@@ -55,6 +55,12 @@ counters! {
     record_lost,
     /// Frames that came while nothing was to be recorded.
     unrecorded,
+    /// Frames of which packets never came; they are among the lost. Only where the device tells, as the next two.
+    incomplete,
+    /// Packets that never came.
+    packets_lost,
+    /// Packets that came when they were asked for again.
+    packets_resent,
     /// Times that frames were due and did not come.
     stalls,
     /// Times that the device was opened.

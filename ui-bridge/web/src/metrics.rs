@@ -18,7 +18,7 @@ const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=u
 /// Name, help, and what it counts.
 type Count = (&'static str, &'static str, fn(&Ledger) -> u64);
 
-const COUNTS: [Count; 12] = [
+const COUNTS: [Count; 15] = [
     ("frames_received", "Frames that came from the device", |ledger| ledger.received),
     ("frames_lost", "Frames that the device numbered and that never came", |ledger| ledger.lost),
     ("frames_refused", "Frames that came twice or too late", |ledger| ledger.refused),
@@ -29,6 +29,9 @@ const COUNTS: [Count; 12] = [
     ("frames_recorded", "Frames written to a recording", |ledger| ledger.recorded),
     ("frames_record_lost", "Frames that should have been recorded and were not", |ledger| ledger.record_lost),
     ("frames_unrecorded", "Frames that came while nothing was to be recorded", |ledger| ledger.unrecorded),
+    ("frames_incomplete", "Frames of which packets never came, among the lost", |ledger| ledger.incomplete),
+    ("packets_lost", "Packets that never came", |ledger| ledger.packets_lost),
+    ("packets_resent", "Packets that came when asked for again", |ledger| ledger.packets_resent),
     ("stalls", "Times that frames were due and did not come", |ledger| ledger.stalls),
     ("device_openings", "Times that the device was opened", |ledger| ledger.opened),
 ];

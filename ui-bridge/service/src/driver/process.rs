@@ -2,9 +2,9 @@
 //! stream and no other.
 
 use super::Driver;
-use super::wire::{self, END, FAILED, FRAME, MOST_WORDS};
+use super::wire::{self, END, FAILED, FRAME, LINK, MOST_WORDS};
 use crate::child::ChildProcess;
-use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
+use carm::{DeviceError, FrameSource, LinkCounts, RunDescription, SourceEvent};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -41,6 +41,7 @@ impl ProcessDriver {
             bytes: Vec::new(),
             last: None,
             last_sequence: 0,
+            link: LinkCounts::default(),
         };
         remote.socket.set_read_timeout(Some(OPENS_WITHIN))?;
         let mut word = [0];
@@ -87,6 +88,7 @@ struct Remote {
     bytes: Vec<u8>,
     last: Option<Instant>,
     last_sequence: u64,
+    link: LinkCounts,
 }
 
 impl Remote {
@@ -149,6 +151,13 @@ impl FrameSource for Remote {
             Err(error) => return Err(self.failed(&error)),
         }
         waits(&self.socket, FRAME_WITHIN).map_err(|error| self.failed(&error))?;
+        if word[0] == LINK {
+            let read = wire::read_link(&mut self.socket).and_then(|link| {
+                self.link = link;
+                self.socket.read_exact(&mut word)
+            });
+            read.map_err(|error| self.failed(&error))?;
+        }
         match word[0] {
             FRAME => {
                 let read = wire::read_frame(&mut self.socket, slot, &mut self.bytes);
@@ -163,6 +172,10 @@ impl FrameSource for Remote {
             }
             found => Err(self.failed(&io::Error::other(format!("expected a frame, found the word {found}")))),
         }
+    }
+
+    fn link_counts(&self) -> LinkCounts {
+        self.link
     }
 }
 
@@ -189,8 +202,15 @@ pub fn drive(mut socket: UnixStream, driver: &dyn Driver) -> io::Result<()> {
     wire::write_description(&mut socket, source.description())?;
     let mut counts = vec![0; source.description().detector.pixel_count()];
     let mut bytes = Vec::new();
+    let mut link = LinkCounts::default();
     loop {
-        match source.next_frame(&mut counts) {
+        let event = source.next_frame(&mut counts);
+        let now = source.link_counts();
+        if matches!(event, Ok(SourceEvent::Frame(_))) && now != link {
+            link = now;
+            wire::write_link(&mut socket, link)?;
+        }
+        match event {
             Ok(SourceEvent::Frame(header)) => wire::write_frame(&mut socket, &header, &counts, &mut bytes)?,
             Ok(SourceEvent::End) => return socket.write_all(&[END]),
             // The other side has a clock of its own.

@@ -5,7 +5,8 @@
 
 use capture::{RunOutcome, RunReader, RunWriter, WriterOptions};
 use carm::{
-    ClockStamps, DeviceTime, Exposure, FrameHeader, GantryPose, HostTime, Pedal, RunDescription, WallTime,
+    ClockStamps, DeviceTime, Exposure, FrameHeader, GantryPose, HostTime, LinkCounts, Pedal, RunDescription,
+    WallTime,
 };
 use std::io::{self, Read, Write};
 
@@ -16,6 +17,8 @@ pub(super) const MOST_WORDS: usize = 4096;
 const HEADER_BYTES: usize = 96;
 
 pub(super) const FRAME: u8 = b'F';
+/// Before a frame: what the link to the device lost, where that has changed.
+pub(super) const LINK: u8 = b'L';
 pub(super) const END: u8 = b'E';
 pub(super) const FAILED: u8 = b'X';
 
@@ -47,6 +50,23 @@ pub(super) fn read_description(socket: &mut impl Read) -> io::Result<RunDescript
     }
     let reader = RunReader::open(&path).map_err(io::Error::other)?;
     Ok(reader.description().clone())
+}
+
+pub(super) fn write_link(socket: &mut impl Write, link: LinkCounts) -> io::Result<()> {
+    let mut bytes = vec![LINK];
+    bytes.extend(
+        [link.incomplete, link.packets_lost, link.packets_resent].into_iter().flat_map(u64::to_le_bytes),
+    );
+    socket.write_all(&bytes)
+}
+
+pub(super) fn read_link(socket: &mut impl Read) -> io::Result<LinkCounts> {
+    let mut counts = [[0; 8]; 3];
+    for count in &mut counts {
+        socket.read_exact(count)?;
+    }
+    let [incomplete, packets_lost, packets_resent] = counts.map(u64::from_le_bytes);
+    Ok(LinkCounts { incomplete, packets_lost, packets_resent })
 }
 
 pub(super) fn write_frame(

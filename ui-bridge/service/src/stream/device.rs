@@ -11,7 +11,7 @@ use crate::alarms::Severity;
 use crate::driver::Driver;
 use crate::ledger::count;
 use acquisition::{AcquisitionError, FrameRing, LosslessReceiver, RingProducer};
-use carm::{DeviceError, FrameHeader, FrameSource, RunDescription, SourceEvent};
+use carm::{DeviceError, FrameHeader, FrameSource, LinkCounts, RunDescription, SourceEvent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -124,6 +124,7 @@ impl DeviceThread {
         self.shared.alarms.clear(&self.shared.name, "device");
         let mut counts = vec![0; source.description().detector.pixel_count()];
         let mut is_stalled = false;
+        let mut link = LinkCounts::default();
         loop {
             if self.shared.stops() || self.shared.spin_aborts.load(Ordering::Acquire) {
                 return Played::Stopped;
@@ -133,7 +134,9 @@ impl DeviceThread {
             {
                 return Played::SpinStarts(spin);
             }
-            match source.next_frame(&mut counts) {
+            let event = source.next_frame(&mut counts);
+            self.account(&mut link, source.link_counts());
+            match event {
                 Ok(SourceEvent::Frame(header)) => {
                     is_stalled = false;
                     self.publish(header, &counts);
@@ -148,6 +151,15 @@ impl DeviceThread {
                 Err(error) => return Played::Failed(error),
             }
         }
+    }
+
+    /// Adds what the link lost and mended since the last look.
+    fn account(&self, before: &mut LinkCounts, now: LinkCounts) {
+        let counters = &self.shared.counters;
+        count(&counters.incomplete, now.incomplete.saturating_sub(before.incomplete));
+        count(&counters.packets_lost, now.packets_lost.saturating_sub(before.packets_lost));
+        count(&counters.packets_resent, now.packets_resent.saturating_sub(before.packets_resent));
+        *before = now;
     }
 
     fn spin_source(&self) -> Option<Box<dyn FrameSource>> {

@@ -268,7 +268,9 @@ impl DosePart {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CameraPart {
-    pub launch: String,
+    /// A GStreamer launch line; either this or `genicam`.
+    pub launch: Option<String>,
+    pub genicam: Option<GenICamPart>,
     pub frame_rate_hz: Option<f64>,
     #[serde(default)]
     pub frame_numbers: NumbersChoice,
@@ -285,6 +287,18 @@ pub struct CameraPart {
     pub model: String,
     #[serde(default)]
     pub serial_number: String,
+}
+
+/// A GigE Vision or USB3 Vision panel.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenICamPart {
+    /// Address, serial number or name; empty is the first one found.
+    #[serde(default)]
+    pub camera: String,
+    /// Features to set, `Name=value` apart by spaces.
+    #[serde(default)]
+    pub features: String,
 }
 
 fn unit_pitch() -> [f64; 2] {

@@ -1,8 +1,8 @@
-//! A launch line.
+//! A launch line, or a GenICam panel.
 
 use crate::commands::serve::config::{CameraPart, NumbersChoice};
-use anyhow::{Context, Result};
-use camera::{Camera, CameraSettings, FrameNumbers};
+use anyhow::{Context, Result, bail};
+use camera::{CameraSettings, CameraSource, FrameNumbers};
 use capture::RunReader;
 use carm::{DeviceError, DeviceIdentity, FrameSource};
 use service::Driver;
@@ -13,6 +13,16 @@ pub struct CameraDriver {
 
 impl CameraDriver {
     pub fn new(name: &str, part: &CameraPart) -> Result<Self> {
+        let source = match (&part.launch, &part.genicam) {
+            (Some(launch), None) => CameraSource::Launch(launch.clone()),
+            (None, Some(panel)) => {
+                CameraSource::GenICam { camera: panel.camera.clone(), features: panel.features.clone() }
+            }
+            (launch, _) => {
+                let found = if launch.is_some() { "both" } else { "neither" };
+                bail!("device {name}: camera: expected launch or genicam, found {found}");
+            }
+        };
         let mut settings = CameraSettings {
             identity: DeviceIdentity {
                 manufacturer: part.manufacturer.clone(),
@@ -28,7 +38,7 @@ impl CameraDriver {
             pixel_pitch_mm: part.pixel_pitch_mm,
             bits_stored: part.bits_stored,
             exposure: part.exposure.map(Into::into).unwrap_or_default(),
-            ..CameraSettings::new(name, &part.launch)
+            ..CameraSettings::from(name, source)
         };
         if let Some(path) = &part.calibration_run {
             let run = RunReader::open(path).with_context(|| format!("device {name}: calibration-run"))?;
@@ -47,13 +57,10 @@ impl Driver for CameraDriver {
     }
 
     fn open(&self) -> Result<Box<dyn FrameSource>, DeviceError> {
-        match Camera::open(&self.settings) {
-            Ok(camera) => Ok(Box::new(camera)),
-            Err(error) => Err(DeviceError::Failed {
-                device: self.settings.name.clone(),
-                reason: error.to_string(),
-                source: Some(Box::new(error)),
-            }),
-        }
+        camera::open(&self.settings).map_err(|error| DeviceError::Failed {
+            device: self.settings.name.clone(),
+            reason: error.to_string(),
+            source: Some(Box::new(error)),
+        })
     }
 }

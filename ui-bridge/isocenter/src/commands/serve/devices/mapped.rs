@@ -3,7 +3,7 @@
 use crate::maps;
 use anyhow::{Context, Result};
 use capture::RunReader;
-use carm::{DeviceError, FrameSource, RunDescription, SourceEvent};
+use carm::{DeviceError, FrameSource, LinkCounts, RunDescription, SourceEvent};
 use service::Driver;
 use std::path::PathBuf;
 
@@ -68,5 +68,9 @@ impl FrameSource for Mapped {
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
         self.source.next_frame(slot)
+    }
+
+    fn link_counts(&self) -> LinkCounts {
+        self.source.link_counts()
     }
 }
