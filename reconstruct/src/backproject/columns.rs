@@ -4,6 +4,8 @@
 //! that the detector columns they share stay in the cache.
 
 use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING, columns_avx2, columns_avx512};
+use multiversion::multiversion;
+use nalgebra::Matrix3x4;
 use ndarray::Array3;
 use rayon::prelude::*;
 
@@ -91,16 +93,26 @@ fn add_band(
     for first_fast in (0..fast_count).step_by(TILE) {
         let tile_fast = TILE.min(fast_count - first_fast);
         place_tile(layout, views, [first_slow, first_fast], [slow_count, tile_fast], &mut scratch.columns);
-        for column in 0..slow_count * tile_fast {
-            let (slow, fast) = (column / tile_fast, first_fast + column % tile_fast);
-            let sum = &mut band[(slow * fast_count + fast) * layout.stride..][..layout.stride];
+        let tile = Tile {
+            columns: slow_count * tile_fast,
+            side: tile_fast,
+            first: first_fast * layout.stride,
+            next_row: fast_count * layout.stride,
+            stride: layout.stride,
+            length,
+        };
+        #[cfg(target_arch = "x86_64")]
+        if isa == Isa::Avx512 {
+            // SAFETY: `Columns::new` checked that the CPU has the instructions.
+            unsafe {
+                columns_avx512::add_tile(band, &tile, &scratch.columns, views, &mut scratch.blend);
+            }
+            continue;
+        }
+        for column in 0..tile.columns {
+            let sum = &mut band[tile.start(column)..][..tile.stride];
             let places = &scratch.columns[column * views.len()..][..views.len()];
             match isa {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `Columns::new` checked that the CPU has the instructions.
-                Isa::Avx512 => unsafe {
-                    columns_avx512::add_column(sum, length, places, views, &mut scratch.blend)
-                },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
                 Isa::Avx2 => unsafe {
@@ -112,6 +124,31 @@ fn add_band(
     }
 }
 
+/// Where the columns of a tile lie in a band.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tile {
+    pub(super) columns: usize,
+    /// Columns next to each other.
+    side: usize,
+    /// Offset of the first.
+    first: usize,
+    /// From one row of columns to the next.
+    next_row: usize,
+    /// Voxels from one column to the next.
+    pub(super) stride: usize,
+    /// Voxels of a column that count.
+    pub(super) length: usize,
+}
+
+impl Tile {
+    pub(super) fn start(&self, column: usize) -> usize {
+        self.first + column / self.side * self.next_row + column % self.side * self.stride
+    }
+}
+
+/// One number for each column of a tile.
+type PerColumn = [f64; TILE * TILE];
+
 /// Where each column of a tile falls in each view. A column outside a view gets weight zero.
 fn place_tile(
     layout: &ColumnLayout,
@@ -121,35 +158,56 @@ fn place_tile(
     places: &mut [ColumnInView],
 ) {
     let step = layout.column_step();
-    for column in 0..counts[0] * counts[1] {
+    let columns = counts[0] * counts[1];
+    let mut starts = [[0.0; TILE * TILE]; 3];
+    for column in 0..columns {
         let start = layout.column_start(first[0] + column / counts[1], first[1] + column % counts[1]);
-        for (view, place) in views.iter().zip(&mut places[column * views.len()..][..views.len()]) {
-            *place = place_column(view, &start, &step);
+        for (axis, values) in starts.iter_mut().enumerate() {
+            values[column] = start[axis];
+        }
+    }
+    for (index, view) in views.iter().enumerate() {
+        let rise = view.p.fixed_view::<1, 3>(1, 0).dot(&step.transpose());
+        let image = image_points(&view.p, &starts);
+        for column in 0..columns {
+            let [u, v, inverse_depth] = [0, 1, 2].map(|value| image[value][column]);
+            places[column * views.len() + index] = place_column(view, u, v, inverse_depth, rise);
         }
     }
 }
 
+/// Column, row and reciprocal depth of points.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
+fn image_points(p: &Matrix3x4<f64>, points: &[PerColumn; 3]) -> [PerColumn; 3] {
+    let [x, y, z] = points;
+    let mut image = [[0.0; TILE * TILE]; 3];
+    for column in 0..TILE * TILE {
+        let row = |row: usize| {
+            p[(row, 0)] * x[column] + p[(row, 1)] * y[column] + p[(row, 2)] * z[column] + p[(row, 3)]
+        };
+        let inverse_depth = 1.0 / row(2);
+        image[0][column] = row(0) * inverse_depth;
+        image[1][column] = row(1) * inverse_depth;
+        image[2][column] = inverse_depth;
+    }
+    image
+}
+
 #[inline]
-fn place_column(
-    view: &FilteredView,
-    start: &nalgebra::Point3<f64>,
-    step: &nalgebra::Vector3<f64>,
-) -> ColumnInView {
-    let h = view.p * start.to_homogeneous();
-    let inverse_depth = 1.0 / h.z;
-    let u = h.x * inverse_depth;
+fn place_column(view: &FilteredView, u: f64, v: f64, inverse_depth: f64, rise: f64) -> ColumnInView {
     if !(u >= -0.5 && u <= view.nu as f64 - 0.5) {
         return ColumnInView::default();
     }
-    let first = u.floor();
-    let share = u - first;
+    // The floor, without the call that it is where the instruction set may lack one.
+    let whole = u as i64;
+    let first = whole - i64::from(u < whole as f64);
+    let share = u - first as f64;
     let weight = view.scale * inverse_depth * inverse_depth;
-    let rise = view.p.fixed_view::<1, 3>(1, 0).dot(&step.transpose());
     ColumnInView {
-        offset: (first as i64 + 1) as usize * view.stride,
+        offset: (first + 1) as usize * view.stride,
         weight_low: (weight * (1.0 - share)) as f32,
         weight_high: (weight * share) as f32,
-        v_start: (h.y * inverse_depth + PADDING as f64) as f32,
+        v_start: (v + PADDING as f64) as f32,
         v_step: (rise * inverse_depth) as f32,
     }
 }

@@ -48,6 +48,18 @@ impl FilteredView {
         Self { columns: vec![0.0; stride * (nu + 2)], stride, nu, nv, p: Matrix3x4::zeros(), scale: 0.0 }
     }
 
+    /// A view filtered elsewhere: `rows`, `[v, u]`, seen by `p` whose detector columns are parallel to the volume's,
+    /// with its factor before 1/depth².
+    ///
+    /// # Panics
+    /// When `rows` does not hold `size[0]` columns of `size[1]` rows: a bug of the caller.
+    pub fn from_rows(rows: &[f32], size: [usize; 2], p: Matrix3x4<f64>, scale: f64) -> Self {
+        assert_eq!(rows.len(), size[0] * size[1], "rows of {size:?} samples");
+        let mut view = Self { p, scale, ..Self::new(size[0], size[1]) };
+        view.fill_from_rows(rows);
+        view
+    }
+
     /// An empty view whose memory is there already.
     pub(crate) fn touched(nu: usize, nv: usize) -> Self {
         let mut view = Self::new(nu, nv);
