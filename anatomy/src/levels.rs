@@ -10,12 +10,24 @@ use crate::morphology::closed;
 const COARSE_MM: f64 = 2.0;
 /// Side of the tiles that levels are known on, mm; each gathers from its neighbours, so from within 20 mm.
 const TILE_MM: f64 = 14.0;
-/// Where the mode of soft tissue can be, HU.
+/// Where the peak of soft tissue can be, HU.
 const SOFT_HU: [f32; 2] = [-60.0, 160.0];
-/// How far shading and enhancement may move the mode of soft tissue from place to place, HU.
+/// What it is where there is none, HU.
+const SOFT_DEFAULT_HU: f32 = 40.0;
+/// How far shading and enhancement may move the peak of soft tissue from place to place, HU.
 const SHADING_HU: [f32; 2] = [-110.0, 60.0];
-/// Width of a histogram's bin, HU.
+/// Width of a histogram's bin, HU, and the standard deviation of its smoothing, in bins.
 const BIN_HU: f32 = 10.0;
+const SMOOTHING_BINS: f64 = 1.5;
+/// A peak below this is fat's where the body has one peak, HU; in a tile, one so far below the body's, HU.
+const FAT_HU: f32 = 0.0;
+const FAT_BELOW_SOFT_HU: f32 = 45.0;
+/// Where fat outweighs muscle, a higher peak is soft tissue if it is at least this share of fat's, and rises out of the
+/// valley between them by this share of itself.
+const PEAK_SHARE: f64 = 0.2;
+const PEAK_RISE: f64 = 0.1;
+/// Peaks are looked for so far beyond the limits, so that a slope that ends there is not taken for one, HU.
+const MARGIN_HU: f32 = 60.0;
 /// This much above soft tissue is bone for certain, as far as its level goes, HU.
 const BONE_ABOVE_SOFT_HU: f32 = 150.0;
 /// What bone measures where there is too little of it to tell, HU above soft tissue.
@@ -37,7 +49,7 @@ pub struct Levels {
     factor: [usize; 3],
     soft: Vec<f32>,
     border: Vec<f32>,
-    /// The mode of soft tissue in the whole body, HU.
+    /// The peak of soft tissue in the whole body, HU.
     pub soft_hu: f32,
 }
 
@@ -51,7 +63,7 @@ impl Levels {
         // A block with an excluded voxel has no mean: levels come from whole blocks.
         let (hu, coarse) = shrunk(&masked, &body.lattice, factor);
         drop(masked);
-        let soft_hu = mode(hu.iter().copied(), SOFT_HU).unwrap_or(40.0);
+        let soft_hu = soft_peak(hu.iter().copied(), SOFT_HU, FAT_HU).unwrap_or(SOFT_DEFAULT_HU);
         let tile_factor = coarse.spacing_mm.map(|spacing| (TILE_MM / spacing).round().max(1.0) as usize);
         let tiles = Lattice {
             shape: std::array::from_fn(|a| coarse.shape[a].div_ceil(tile_factor[a])),
@@ -73,7 +85,8 @@ impl Levels {
         for tile in 0..tiles.len() {
             let near = near(&members, &tiles, tile);
             let limits = SHADING_HU.map(|by| soft_hu + by);
-            soft[tile] = mode(self::near(&outside, &tiles, tile).into_iter(), limits).unwrap_or(soft_hu);
+            let values = self::near(&outside, &tiles, tile).into_iter();
+            soft[tile] = soft_peak(values, limits, soft_hu - FAT_BELOW_SOFT_HU).unwrap_or(soft_hu);
             let mut bone: Vec<f32> =
                 near.into_iter().filter(|hu| *hu > soft[tile] + BONE_ABOVE_SOFT_HU).collect();
             let above = if bone.len() < VOXELS_MIN {
@@ -168,16 +181,31 @@ fn near(members: &[Vec<f32>], tiles: &Lattice, tile: usize) -> Vec<f32> {
     near
 }
 
-/// The most frequent value between two limits; none for too few values.
-fn mode(values: impl Iterator<Item = f32>, limits: [f32; 2]) -> Option<f32> {
-    let counts = smooth_histogram(values, limits)?;
-    // The first of equals, so that the answer does not hang on an order.
-    let best = (0..counts.len()).rev().max_by_key(|bin| counts[*bin])?;
-    Some(limits[0] + (best as f32 + 0.5) * BIN_HU)
+/// Soft tissue's own peak among values between two limits, where one below `fat_hu` may be fat's; none for too few values,
+/// or where no peak lies between the limits.
+fn soft_peak(values: impl Iterator<Item = f32>, [low, high]: [f32; 2], fat_hu: f32) -> Option<f32> {
+    let first_hu = low - MARGIN_HU;
+    let counts = smooth_histogram(values, [first_hu, high + MARGIN_HU])?;
+    let value = |bin: usize| first_hu + (bin as f32 + 0.5) * BIN_HU;
+    let peaks: Vec<usize> = (1..counts.len().saturating_sub(1))
+        .filter(|bin| counts[*bin] > counts[bin - 1] && counts[*bin] >= counts[bin + 1])
+        .filter(|bin| value(*bin) >= low && value(*bin) < high)
+        .collect();
+    let tallest_of = |peaks: &[usize]| {
+        peaks.iter().copied().max_by(|a, b| counts[*a].total_cmp(&counts[*b]).then(b.cmp(a)))
+    };
+    let tallest = tallest_of(&peaks)?;
+    let above_fat: Vec<usize> = peaks.iter().copied().filter(|bin| value(*bin) >= fat_hu).collect();
+    let upper = tallest_of(&above_fat).filter(|upper| {
+        let valley = counts[tallest.min(*upper)..*upper].iter().copied().fold(f64::INFINITY, f64::min);
+        let is_plain = counts[*upper] - valley >= PEAK_RISE * counts[*upper];
+        *upper == tallest || (counts[*upper] >= PEAK_SHARE * counts[tallest] && is_plain)
+    });
+    Some(value(upper.unwrap_or(tallest)))
 }
 
-/// Counts between two limits, smoothed over three bins; none for too few values.
-fn smooth_histogram(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) -> Option<Vec<usize>> {
+/// Counts between two limits, smoothed; none for too few values.
+fn smooth_histogram(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) -> Option<Vec<f64>> {
     let bins = ((high - low) / BIN_HU).round() as usize;
     let mut counts = vec![0_usize; bins];
     let mut total = 0;
@@ -185,7 +213,48 @@ fn smooth_histogram(values: impl Iterator<Item = f32>, [low, high]: [f32; 2]) ->
         counts[(((value - low) / BIN_HU) as usize).min(bins - 1)] += 1;
         total += 1;
     }
-    let at = |bin: Option<usize>| bin.and_then(|bin| counts.get(bin)).copied().unwrap_or(0);
-    let smooth = (0..bins).map(|bin| at(bin.checked_sub(1)) + 2 * counts[bin] + at(Some(bin + 1)));
+    let reach = (3.0 * SMOOTHING_BINS).ceil() as usize;
+    let smooth = (0..bins).map(|bin| {
+        let near = bin.saturating_sub(reach)..(bin + reach + 1).min(bins);
+        let weight = |other: usize| (-0.5 * (bin.abs_diff(other) as f64 / SMOOTHING_BINS).powi(2)).exp();
+        near.map(|other| weight(other) * counts[other] as f64).sum()
+    });
     (total >= VOXELS_MIN).then(|| smooth.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of a Gaussian distribution, evenly drawn.
+    fn bell(mean: f32, sigma: f32, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| {
+                // The sum of three sawteeth is bell-shaped; its variance is a quarter.
+                let share = |step: f32| (i as f32 * step).fract() - 0.5;
+                mean + 2.0 * sigma * (share(0.618_034) + share(0.414_214) + share(0.732_051))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn soft_tissue_is_the_upper_peak_where_fat_outweighs_it() {
+        let values = [bell(-85.0, 25.0, 4000), bell(30.0, 25.0, 2000)].concat();
+        let peak = soft_peak(values.into_iter(), [-110.0, 160.0], FAT_HU).unwrap();
+        assert!((peak - 30.0).abs() <= 10.0, "{peak}");
+    }
+
+    #[test]
+    fn a_slope_that_ends_at_a_limit_is_no_peak() {
+        let values = [bell(-85.0, 25.0, 4000), bell(30.0, 25.0, 500)].concat();
+        let peak = soft_peak(values.into_iter(), [-60.0, 160.0], FAT_HU).unwrap();
+        assert!((peak - 30.0).abs() <= 10.0, "{peak}");
+    }
+
+    #[test]
+    fn a_smaller_peak_above_soft_tissue_is_not_taken_for_it() {
+        let values = [bell(40.0, 20.0, 4000), bell(130.0, 20.0, 2000)].concat();
+        let peak = soft_peak(values.into_iter(), [-60.0, 160.0], FAT_HU).unwrap();
+        assert!((peak - 40.0).abs() <= 10.0, "{peak}");
+    }
 }
