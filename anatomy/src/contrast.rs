@@ -72,9 +72,8 @@ impl Contrast {
         for core in components(&cores, &coarse).into_iter().filter(|c| c.voxels.len() >= core_min) {
             let mean = core.voxels.iter().map(|i| smooth[*i]).sum::<f32>() / core.voxels.len() as f32;
             let shell = SHELL_HU.max(SHELL_SHARE * (mean - soft_hu)).max(SHELL_SIGMAS * noise_hu);
-            if enclosed_share(&core, &cores, &hu, &coarse, [0.5 * (mean + soft_hu), mean + shell])
-                > ENCLOSED_SHARE_MAX
-            {
+            let levels = [0.5 * (mean + soft_hu), mean + shell];
+            if enclosed_share(&core, &cores, [&smooth, &hu], &coarse, levels) > ENCLOSED_SHARE_MAX {
                 continue;
             }
             let is_blood = mean > soft_hu + BLOOD_ABOVE_SOFT_HU && mean < DENSE_HU;
@@ -114,11 +113,12 @@ fn steepness(smooth: &[f32], lattice: &Lattice, index: usize) -> f32 {
     gradient_at(smooth, lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt()
 }
 
-/// Share of a core's surface that meets brighter voxels before darker ones.
+/// Share of a core's surface that meets brighter voxels before a darker neighbourhood: one dark voxel is noise, or a gap
+/// in spongy bone.
 fn enclosed_share(
     core: &Component,
     cores: &[bool],
-    hu: &[f32],
+    [smooth, hu]: [&[f32]; 2],
     lattice: &Lattice,
     [darker, brighter]: [f32; 2],
 ) -> f64 {
@@ -137,7 +137,7 @@ fn enclosed_share(
                 enclosed += 1;
                 break;
             }
-            if hu[there] < darker {
+            if smooth[there] < darker {
                 break;
             }
         }
