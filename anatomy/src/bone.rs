@@ -1,6 +1,7 @@
 //! Bone by hysteresis with a local threshold, parted from contrast medium by flooding, with its marrow filled.
 
 use crate::body::Body;
+use crate::border::{borders, fill_voids, peel};
 use crate::canal::{self, CanalSlice};
 use crate::components::{Component, components, holes_of_slice, mask_of};
 use crate::contrast::Contrast;
@@ -22,8 +23,8 @@ const BLOOMING_MM: f64 = 4.0;
 /// Within this distance of it, streaks pass for bone: the border is raised there, by so much where they begin, mm, HU.
 const STREAK_MM: f64 = 20.0;
 const STREAK_HU: f32 = 250.0;
-/// Smoothing of the landscape that is flooded, mm, and the slope beyond which all is equally steep, HU/mm.
-const LANDSCAPE_MM: f64 = 0.6;
+/// Smoothing of the landscape that is flooded and of the border, mm, and the slope beyond which all is equally steep, HU/mm.
+const SMOOTHING_MM: f64 = 0.6;
 const SLOPE_MAX_HU_PER_MM: f32 = 600.0;
 /// Smaller pieces are calcifications, vessels and noise, ml; and each piece holds so much that is certain, mm³.
 const PIECE_MIN_ML: f64 = 0.25;
@@ -47,6 +48,8 @@ const GAP_HU: f32 = 5.0;
 const SPONGIOSA_HU: f32 = 60.0;
 /// Pores smaller than this are filled where one plane shows them as holes, mm².
 const PORE_MM2: f64 = 120.0;
+/// So much of what passed for contrast medium, enclosed by bone in two planes, is marrow, ml.
+const ENCLOSED_MARROW_ML: f64 = 0.3;
 
 const BONE: u16 = 1;
 const CONTRAST: u16 = 2;
@@ -61,6 +64,8 @@ pub struct Bone {
     pub canal: Vec<CanalSlice>,
     /// Levels of soft tissue and bone.
     pub levels: Levels,
+    /// Level at which bone begins, voxel by voxel, HU.
+    pub border: Vec<f32>,
     /// Level of contrast-filled blood, where there is some, HU.
     pub blood_hu: Option<f32>,
 }
@@ -87,8 +92,12 @@ impl Bone {
         let canal = canal::find(body, &levels, &rings);
         drop(rings);
         progress.step(0.75, "marrow")?;
-        let mask = with_marrow(body, &levels, pieces, &contrast, &canal);
-        Ok(Self { mask, dense: cores.dense, canal, levels, blood_hu: cores.blood_hu })
+        let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal);
+        fill_voids(&mut mask, &body.lattice);
+        let smooth = gaussian(&body.hu, &body.lattice, SMOOTHING_MM);
+        let border = borders(&smooth, body, &levels);
+        peel(&mut mask, &smooth, &border, &body.lattice);
+        Ok(Self { mask, dense: cores.dense, canal, levels, border, blood_hu: cores.blood_hu })
     }
 }
 
@@ -124,7 +133,7 @@ fn flooded(body: &Body, levels: &Levels, cores: &Contrast) -> Vec<u16> {
             }
         })
         .collect();
-    let slope = gradient_magnitude(&gaussian(&body.hu, &body.lattice, LANDSCAPE_MM), &body.lattice);
+    let slope = gradient_magnitude(&gaussian(&body.hu, &body.lattice, SMOOTHING_MM), &body.lattice);
     watershed(&slope, SLOPE_MAX_HU_PER_MM, &basin, &body.lattice, &mut labels);
     labels
 }
@@ -197,6 +206,21 @@ fn fill_spongiosa(body: &Body, levels: &Levels, bone: &mut [bool], contrast: &[b
     });
 }
 
+/// Contrast medium that stays open: not what bone encloses, which is marrow, even and without a bright shell of its own.
+///
+/// Small enclosed parts are contrast medium: vessels lead through foramina.
+fn open_contrast(contrast: &[bool], planes: &[u8], lattice: &Lattice) -> Vec<bool> {
+    let enclosed: Vec<bool> =
+        contrast.iter().zip(planes).map(|(contrast, planes)| *contrast && *planes >= 2).collect();
+    let mut open = contrast.to_vec();
+    let marrow_min = ENCLOSED_MARROW_ML * 1000.0 / lattice.voxel_mm3();
+    for marrow in components(&enclosed, lattice).iter().filter(|part| part.voxels.len() as f64 >= marrow_min)
+    {
+        marrow.voxels.iter().for_each(|i| open[*i] = false);
+    }
+    open
+}
+
 fn closing_mm(lattice: &Lattice) -> f64 {
     CLOSING_MM.max(CLOSING_DIAGONALS * lattice.voxel_diagonal_mm())
 }
@@ -225,7 +249,7 @@ fn with_marrow(
     canal: &[CanalSlice],
 ) -> Vec<bool> {
     let lattice = &body.lattice;
-    let mut open: Vec<bool> = contrast.to_vec();
+    let mut open = vec![false; lattice.len()];
     for slice in canal {
         for (y, x) in &slice.voxels {
             open[lattice.index([slice.z, *y, *x])] = true;
@@ -234,12 +258,43 @@ fn with_marrow(
     let mut shell = closed(&bone, lattice, closing_mm(lattice));
     close_ends(body, &mut shell, &open);
     let planes = enclosing_planes(body, levels, &shell, |_| true);
+    open.iter_mut().zip(open_contrast(contrast, &planes, lattice)).for_each(|(open, medium)| *open |= medium);
     let pores = enclosing_planes(body, levels, &shell, |hole| hole.area_mm2 < PORE_MM2);
+    let above = |i: usize| body.hu[i] - levels.soft(lattice.position(i));
     bone.par_iter_mut().enumerate().with_min_len(4096).for_each(|(i, bone)| {
-        let above = body.hu[i] - levels.soft(lattice.position(i));
-        let is_marrow = planes[i] >= 2 && above > MARROW_HU;
-        let is_pore = (shell[i] || pores[i] > 0) && above > GAP_HU;
+        let is_marrow = planes[i] >= 2 && above(i) > MARROW_HU;
+        let is_pore = (shell[i] || pores[i] > 0) && above(i) > GAP_HU;
         *bone |= (is_marrow || is_pore) && !open[i];
     });
+    // What was filled closes planes that were open before.
+    let planes = enclosing_planes(body, levels, &bone, |_| true);
+    bone.par_iter_mut().enumerate().with_min_len(4096).for_each(|(i, bone)| {
+        *bone |= planes[i] >= 2 && above(i) > MARROW_HU && !open[i];
+    });
     bone
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enclosed_pools_are_marrow_and_vessels_in_foramina_are_not() {
+        let lattice = Lattice { shape: [10, 10, 30], spacing_mm: [1.0; 3] };
+        let column = |i: usize| lattice.position(i)[2];
+        // A vessel that touches a bone, a pool of half a millilitre in that bone, and a foramen.
+        let contrast: Vec<bool> = (0..lattice.len()).map(|i| column(i) < 12 || column(i) == 20).collect();
+        let planes: Vec<u8> = (0..lattice.len())
+            .map(|i| {
+                let [z, y, _] = lattice.position(i);
+                match column(i) {
+                    7..12 => 3,
+                    20 if z == 5 && y < 9 => 2,
+                    _ => 1,
+                }
+            })
+            .collect();
+        let open = open_contrast(&contrast, &planes, &lattice);
+        assert!((0..lattice.len()).all(|i| open[i] == (column(i) < 7 || column(i) == 20)));
+    }
 }

@@ -65,6 +65,40 @@ fn convolved(values: &[f32], lattice: &Lattice, axis: usize, kernel: &[f32]) -> 
     out
 }
 
+/// The highest value in a box that reaches `reach_mm` from each voxel along each axis.
+pub fn highest_within(values: Vec<f32>, lattice: &Lattice, reach_mm: f64) -> Vec<f32> {
+    assert_eq!(values.len(), lattice.len(), "values against lattice");
+    let [nz, ny, nx] = lattice.shape;
+    let mut highest = values;
+    for axis in [2, 1, 0] {
+        let reach = (reach_mm / lattice.spacing_mm[axis] + 1e-6) as usize;
+        if reach == 0 {
+            continue;
+        }
+        let below = highest;
+        highest = below.clone();
+        highest.par_chunks_mut(nx).enumerate().for_each(|(row, out)| {
+            let (z, y) = (row / ny, row % ny);
+            let (here, count) = [(z, nz), (y, ny), (0, nx)][axis];
+            if axis == 2 {
+                let line = &below[row * nx..(row + 1) * nx];
+                for (x, out) in out.iter_mut().enumerate() {
+                    let near = &line[x.saturating_sub(reach)..(x + reach + 1).min(count)];
+                    *out = near.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                }
+                return;
+            }
+            for other in here.saturating_sub(reach)..(here + reach + 1).min(count) {
+                let start = if axis == 1 { (z * ny + other) * nx } else { (other * ny + y) * nx };
+                for (out, value) in out.iter_mut().zip(&below[start..start + nx]) {
+                    *out = out.max(*value);
+                }
+            }
+        });
+    }
+    highest
+}
+
 /// Means of blocks of `factor` voxels along z, y and x; incomplete blocks at the far end take what is there.
 pub fn shrunk(values: &[f32], lattice: &Lattice, factor: [usize; 3]) -> (Vec<f32>, Lattice) {
     let shape = std::array::from_fn(|axis| lattice.shape[axis].div_ceil(factor[axis]));
@@ -151,6 +185,18 @@ mod tests {
             .sum();
         // Cut off beyond three standard deviations, a Gaussian loses up to 2.7 % of its variance.
         assert!((variance / (1.2 * 1.2) - 0.985).abs() < 0.015, "{variance}");
+    }
+
+    #[test]
+    fn highest_within_reaches_as_far_as_it_says() {
+        let mut values = vec![0.0; LATTICE.len()];
+        values[LATTICE.index([4, 6, 7])] = 5.0;
+        let highest = highest_within(values, &LATTICE, 2.0);
+        for (index, found) in highest.iter().enumerate() {
+            let at = LATTICE.position(index);
+            let is_near = at[0] == 4 && at[1].abs_diff(6) <= 2 && at[2].abs_diff(7) <= 2;
+            assert_eq!(*found, if is_near { 5.0 } else { 0.0 }, "{at:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,7 @@
 
 mod body;
 mod bone;
+mod border;
 mod canal;
 mod components;
 pub mod confidence;

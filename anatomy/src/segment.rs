@@ -105,7 +105,7 @@ fn with_found<T>(
         (Target::Metal, _) => dense::metal(body)?,
         (Target::Vessel, Some(bone)) => vessel::find(body, bone, &seeds(lps, body, options)?, progress)?,
         (Target::Calcification, Some(bone)) => dense::calcification(body, bone)?,
-        (Target::Bone, Some(bone)) => bone_found(body, bone),
+        (Target::Bone, Some(bone)) => bone_found(bone),
         (Target::Vertebrae, Some(bone)) => vertebrae::find(body, bone, progress)?,
         _ => skin::find(body)?,
     };
@@ -220,12 +220,12 @@ fn nearest_set(mask: &[bool], lattice: &Lattice, index: usize) -> Option<usize> 
 }
 
 /// Bone as one label.
-fn bone_found<'a>(body: &'a Body, bone: &'a Bone) -> Found<'a> {
+fn bone_found(bone: &Bone) -> Found<'_> {
     Found {
         target: Target::Bone,
         labels: bone.mask.iter().map(|is_bone| u16::from(*is_bone)).collect(),
         names: vec![(1, "bone".into())],
-        threshold: Box::new(|index| bone.levels.border(body.lattice.position(index))),
+        threshold: Box::new(|index| bone.border[index]),
         dense: bone.dense.clone(),
         drawn: Vec::new(),
         notes: Vec::new(),

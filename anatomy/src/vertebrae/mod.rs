@@ -86,7 +86,7 @@ fn told<'a>(body: &'a Body, bone: &'a Bone, mut labels: Vec<u16>, counted: count
         target: Target::Vertebrae,
         labels,
         names: (1..=counted.names.len() as u16).map(|label| (label, name(label))).collect(),
-        threshold: Box::new(|index| bone.levels.border(body.lattice.position(index))),
+        threshold: Box::new(|index| bone.border[index]),
         dense: bone.dense.clone(),
         drawn: Vec::new(),
         notes: counted.notes.clone(),
