@@ -95,7 +95,7 @@ fn scored(patient: &Patient, target: Target) -> (f64, f64, f64) {
 
 #[test]
 fn data_bone_agrees_with_the_label_maps() {
-    for (patient, dice_min) in [(&ABDOMEN, 0.88), (&THORAX, 0.83)] {
+    for (patient, dice_min) in [(&ABDOMEN, 0.90), (&THORAX, 0.845)] {
         let (dice, surface_mm, diagonal_mm) = scored(patient, Target::Bone);
         assert!(dice > dice_min, "{}: {dice}", patient.ct);
         assert!(surface_mm <= f64::max(1.5, diagonal_mm), "{}: {surface_mm} mm", patient.ct);
@@ -115,7 +115,7 @@ fn data_aorta_without_contrast_is_refused() {
     assert!(refused.is_err_and(|error| error.to_string().contains("contrast")));
 }
 
-/// A bound against getting worse: the aim is 0.05, and the chest left out has 0.060 today.
+/// A bound against getting worse: the aim is 0.05, and either patient left out has 0.052 to 0.054 today.
 const CALIBRATION_MAX: f64 = 0.07;
 
 type Sample = (Features, bool, f64);
