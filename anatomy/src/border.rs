@@ -47,7 +47,17 @@ pub(crate) fn peel(mask: &mut [bool], smooth: &[f32], border: &[f32], lattice: &
     let depth = squared_distance_within(&inverted(mask), lattice, PEEL_MM);
     let limit = (PEEL_MM * PEEL_MM) as f32;
     let is_loose = |index: usize| smooth[index] < border[index] && depth[index] <= limit;
-    let mut front: Vec<usize> = (0..mask.len()).filter(|index| !mask[*index]).collect();
+    let begins = |index: usize| {
+        let mut begins = false;
+        lattice.for_neighbours(index, |near, _| begins |= !mask[near] && smooth[index] >= smooth[near]);
+        begins
+    };
+    let mut front: Vec<usize> = (0..mask.len())
+        .into_par_iter()
+        .with_min_len(4096)
+        .filter(|index| mask[*index] && is_loose(*index) && begins(*index))
+        .collect();
+    front.iter().for_each(|index| mask[*index] = false);
     while let Some(index) = front.pop() {
         lattice.for_neighbours(index, |near, _| {
             if mask[near] && smooth[near] >= smooth[index] && is_loose(near) {
