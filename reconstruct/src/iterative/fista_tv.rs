@@ -6,12 +6,14 @@
 //! larger residual than the one before.
 
 use super::estimate::Estimate;
-use super::preconditioner::{RayValue, inverse, middle_sum_of_weights, middle_value};
+use super::preconditioner::{RayValue, inverse, middle_value, sum_of_weights};
 use super::subsets::ordered;
 use super::system::System;
 use super::total_variation::{Smoothing, TotalVariation};
 use super::{Algorithm, IterationReport, Progress};
 use crate::error::ReconstructError;
+use crate::project::ColumnVolume;
+use rayon::prelude::*;
 
 /// The metric of smoothing stays below this many times its middle value, where little is known of a voxel.
 const MAX_METRIC: f32 = 4.0;
@@ -19,15 +21,31 @@ const MAX_METRIC: f32 = 4.0;
 /// Sum of squared weights over the sum of weights, in voxels, of the rays that sample a voxel: that of a bilinear tent,
 /// two thirds along each direction.
 const TENT_SQUARED: f64 = 4.0 / 9.0;
-/// Smoothing in standard deviations of the gradient's noise.
-const NOISE_FACTOR: f64 = 1.0;
+/// Subsets at the least where views are few, and views of a subset.
+const SUBSETS: usize = 8;
+const FEWEST_VIEWS: usize = 8;
+const MOST_VIEWS: usize = 20;
+/// A voxel's noise counts as at most this many times that in the middle of all, and at least as its inverse.
+const MAX_NOISE_RATIO: f32 = 4.0;
+/// Smoothing in standard deviations of the gradient's noise: few voxels have more.
+const NOISE_FACTOR: f64 = 3.0;
 
-/// Standard deviation of `Aᵀ w noise` in a voxel in the middle of all, mm: `air_variance Σ w a²` for rays that sample it with
-/// the weights `a`.
-pub(super) fn gradient_noise(system: &System<'_>, air_variance: f64) -> Result<f64, ReconstructError> {
+/// Standard deviation of `Aᵀ w noise` in a voxel whose sum of weights is `sum_mm`, mm: `air_variance Σ w a²` for rays that
+/// sample it with the weights `a`.
+pub(super) fn gradient_noise(system: &System<'_>, sum_mm: f32, air_variance: f64) -> f64 {
     let spacing_mm = system.grid().spacing_mm;
     let voxel_mm = (spacing_mm[0] * spacing_mm[1] * spacing_mm[2]).cbrt();
-    Ok((air_variance * TENT_SQUARED * voxel_mm * middle_sum_of_weights(system)?).sqrt())
+    (air_variance * TENT_SQUARED * voxel_mm * f64::from(sum_mm)).sqrt()
+}
+
+/// The gradient's noise in the middle of all voxels, mm, and each voxel's over that.
+fn noise_by_voxel(system: &System<'_>, air_variance: f64) -> Result<(f64, ColumnVolume), ReconstructError> {
+    let mut ratios = sum_of_weights(system)?;
+    let middle = middle_value(&ratios.values);
+    ratios.values.par_iter_mut().for_each(|sum| {
+        *sum = (*sum / middle).sqrt().clamp(1.0 / MAX_NOISE_RATIO, MAX_NOISE_RATIO);
+    });
+    Ok((gradient_noise(system, middle, air_variance), ratios))
 }
 
 /// How much is smoothed.
@@ -37,7 +55,7 @@ pub enum Strength {
     PerMm(f64),
     /// As the noise of the views asks for. At the true volume the gradient of the data term is nothing but noise; total
     /// variation takes away what its own gradient can balance, so its strength is a fixed number of standard deviations
-    /// of that noise.
+    /// of that noise, voxel by voxel (as Fessler and Rogers, IEEE Trans. Image Process. 5(9), 1996, weigh a quadratic one).
     ForNoise {
         /// Variance of an unattenuated line integral, to which the system's weights are relative.
         air_variance: f64,
@@ -59,9 +77,17 @@ pub struct FistaTvOptions {
     pub step: f64,
 }
 
+impl FistaTvOptions {
+    /// What suits a scan of so many views: several subsets, for each brings the volume on as far as all views would, but none
+    /// of so few directions that momentum drives them apart.
+    pub fn for_views(views: usize) -> Self {
+        Self { subset_views: (views / SUBSETS).clamp(FEWEST_VIEWS, MOST_VIEWS), ..Self::default() }
+    }
+}
+
 impl Default for FistaTvOptions {
     fn default() -> Self {
-        Self { subset_views: 20, smoothing: Strength::PerMm(1e-4), smoothing_steps: 4, step: 1.0 }
+        Self { subset_views: MOST_VIEWS, smoothing: Strength::PerMm(1e-4), smoothing_steps: 4, step: 1.0 }
     }
 }
 
@@ -70,6 +96,8 @@ pub struct FistaTv<'s, 'd> {
     system: &'s System<'d>,
     options: FistaTvOptions,
     smoothing_per_mm: f64,
+    /// Each voxel's noise of the gradient over that in the middle of all, where smoothing goes by it.
+    noise: Option<ColumnVolume>,
     subsets: Vec<Vec<usize>>,
     inverse: Estimate,
     /// The inverse relative to its middle value.
@@ -102,11 +130,11 @@ impl<'s, 'd> FistaTv<'s, 'd> {
         let largest = subsets.iter().map(Vec::len).max().unwrap_or(0);
         let inverse = inverse(system, RayValue::WeightTimesPath)?;
         let middle = middle_value(&inverse.fields[0].values);
-        let smoothing_per_mm = match options.smoothing {
-            Strength::PerMm(smoothing) => smoothing,
+        let (smoothing_per_mm, noise) = match options.smoothing {
+            Strength::PerMm(smoothing) => (smoothing, None),
             Strength::ForNoise { air_variance, least_per_mm } => {
-                let noise = gradient_noise(system, air_variance)?;
-                (NOISE_FACTOR * noise * f64::from(middle)).max(least_per_mm)
+                let (noise, ratios) = noise_by_voxel(system, air_variance)?;
+                ((NOISE_FACTOR * noise * f64::from(middle)).max(least_per_mm), Some(ratios))
             }
         };
         let mut metric = inverse.clone();
@@ -126,6 +154,7 @@ impl<'s, 'd> FistaTv<'s, 'd> {
             subsets,
             options,
             smoothing_per_mm,
+            noise,
             iteration: 0,
             total_weight: system.total_weight(),
             system,
@@ -162,7 +191,7 @@ impl<'s, 'd> FistaTv<'s, 'd> {
             metric_max: self.metric_max,
             lowest,
             steps: self.options.smoothing_steps,
-            weights: None,
+            weights: self.noise.as_ref(),
         };
         self.variation.smooth(&self.scratch.fields[0], &smoothing, &mut self.ahead.fields[0]);
         if let ([_, around], [_, ahead]) = (&self.scratch.fields[..], &mut self.ahead.fields[..]) {

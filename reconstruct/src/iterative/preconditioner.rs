@@ -41,12 +41,14 @@ pub(super) fn inverse(system: &System<'_>, value: RayValue) -> Result<Estimate, 
     Ok(estimate)
 }
 
-/// The middle of `Aᵀ weight` over the volume's voxels, mm, judged by some of the views where there are many.
-pub(super) fn middle_sum_of_weights(system: &System<'_>) -> Result<f64, ReconstructError> {
+/// `Aᵀ weight` of every voxel, mm, judged by some of the views where there are many.
+pub(super) fn sum_of_weights(system: &System<'_>) -> Result<ColumnVolume, ReconstructError> {
     let every = system.view_count().div_ceil(ENOUGH_VIEWS);
     let taken = system.view_count().div_ceil(every);
-    let sum = sum_of(system, &system.projectors()[0], RayValue::Weight, every)?;
-    Ok(f64::from(middle_value(&sum.values)) * system.view_count() as f64 / taken as f64)
+    let mut sum = sum_of(system, &system.projectors()[0], RayValue::Weight, every)?;
+    let scale = system.view_count() as f32 / taken as f32;
+    sum.values.par_iter_mut().for_each(|value| *value *= scale);
+    Ok(sum)
 }
 
 /// Median of the positive values, from at most a few hundred thousand of them.

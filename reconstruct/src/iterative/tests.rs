@@ -331,7 +331,8 @@ fn smoothing_follows_the_noise_of_the_gradient() {
     let noise = setup.stack.mapv(|_| (sd * random.normal()) as f32);
     let data = ScanData { geometry: &setup.scan, line_integrals: noise.view(), weights: None };
     let system = System::new(data, setup.grid, &SystemOptions::default()).unwrap();
-    let expected = fista_tv::gradient_noise(&system, sd * sd).unwrap();
+    let sum = preconditioner::sum_of_weights(&system).unwrap();
+    let expected = fista_tv::gradient_noise(&system, preconditioner::middle_value(&sum.values), sd * sd);
     let views: Vec<usize> = (0..system.view_count()).collect();
     let images: Vec<Vec<f32>> = views.iter().map(|view| system.measured(*view).to_vec()).collect();
     let mut gradient = system.zero_estimate();

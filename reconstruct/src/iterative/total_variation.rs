@@ -14,7 +14,7 @@ const DIFFERENCE_NORM_SQUARED: f32 = 12.0;
 /// Makes volumes smoother and keeps the dual of the last call.
 pub(crate) struct TotalVariation {
     grid: ColumnGrid,
-    /// Dual along slow, fast and columns; at most one long at each voxel.
+    /// Dual along slow, fast and columns; at each voxel at most as long as its variation weighs.
     dual: [ColumnVolume; 3],
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Smoothing<'a> {
     pub(crate) lowest: f32,
     /// Dual steps.
     pub(crate) steps: usize,
-    /// What a voxel's own variation weighs, 0 to 1; one everywhere where absent.
+    /// What a voxel's own variation weighs; one everywhere where absent.
     pub(crate) weights: Option<&'a ColumnVolume>,
 }
 

@@ -331,7 +331,7 @@ pub struct IterativeOptions {
     /// Let a coarse field around the volume take up what truncated views see there.
     #[arg(long)]
     pub outer_field: bool,
-    /// Stop after a pass that changes the volume by less, relative to its norm; by default 0.002 of FISTA-TV.
+    /// Stop after a pass that changes the volume by less, relative to its norm; by default 0.003 of FISTA-TV.
     #[arg(long, value_parser = positive)]
     pub stop_change: Option<f64>,
 }

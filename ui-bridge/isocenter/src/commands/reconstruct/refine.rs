@@ -25,11 +25,11 @@ use std::path::Path;
 const FEW_ROWS: usize = 8;
 
 /// Smoothing of views without noise: few views still have more than one solution.
-const LEAST_SMOOTHING_HU: f64 = 0.5;
+const LEAST_SMOOTHING_HU: f64 = 0.1;
 
 /// Corrections by a subset after which total variation has usually settled, and the change of a pass that says so.
 const TV_CORRECTIONS: usize = 240;
-const TV_STOP_CHANGE: f64 = 0.002;
+const TV_STOP_CHANGE: f64 = 0.003;
 
 /// Where two grids count as the same, in voxels.
 const GRID_TOLERANCE_VOXELS: f64 = 1e-3;
@@ -254,7 +254,7 @@ fn algorithm_of<'s>(
         AlgorithmChoice::Cgls => (Box::new(Cgls::new(system, start)?), StopRule::after(10)),
         AlgorithmChoice::FistaTv => {
             let per_hu = mu_water_per_mm / 1000.0;
-            let usual = FistaTvOptions::default();
+            let usual = FistaTvOptions::for_views(system.view_count());
             let chosen = FistaTvOptions {
                 subset_views: subset_views.unwrap_or(usual.subset_views),
                 smoothing: match (options.smoothing, air_variance) {
