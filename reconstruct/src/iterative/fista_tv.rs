@@ -3,7 +3,7 @@
 //! Minimises `½ Σ w (p - A x)² + β TV(x)`, `x ≥ 0`: FISTA (Beck and Teboulle, SIAM J. Imaging Sci. 2(1), 2009) with a
 //! diagonal metric `D = Aᵀ(w A 1)`, which majorises the data term, and the gradient of one subset standing for that of
 //! all (Kim, Ramani and Fessler, IEEE Trans. Med. Imaging 34(1), 2015). Momentum starts anew whenever a pass leaves a
-//! larger residual than the one before.
+//! larger residual than the one before. Noise in the start goes away slowly: [`super::smooth_start`].
 
 use super::estimate::Estimate;
 use super::preconditioner::{RayValue, inverse, middle_value, sum_of_weights};

@@ -19,6 +19,7 @@ mod fista_tv;
 mod os_sart;
 mod outer;
 mod preconditioner;
+mod smooth_start;
 mod subsets;
 mod system;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use estimate::Estimate;
 pub use fista_tv::{FistaTv, FistaTvOptions, Strength};
 pub use os_sart::{OsSart, OsSartOptions};
 pub use outer::OuterField;
+pub use smooth_start::smooth_start;
 pub use system::{ScanData, System, SystemOptions};
 pub(crate) use weights::relative_variance;
 pub use weights::{apparent_photons, statistical_weights};

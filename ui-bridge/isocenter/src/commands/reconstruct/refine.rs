@@ -12,7 +12,7 @@ use ndarray::Array3;
 use reconstruct::iterative::{
     Algorithm, AlignedScan, Cgls, Estimate, FistaTv, FistaTvOptions, IterationReport, OsSart, OsSartOptions,
     OuterField, Progress, ScanData, StopRule, Strength, System, SystemOptions, Watcher, apparent_photons,
-    iterate, statistical_weights,
+    iterate, smooth_start, statistical_weights,
 };
 use reconstruct::project::ColumnGrid;
 use reconstruct::{Observer, Orbit, Rows, WaterPrecorrection, line_integrals};
@@ -146,6 +146,9 @@ fn solve(
     };
     let system = System::new(data, volume.grid, &system_options)?;
     let start = match &options.start {
+        StartChoice::Fdk if options.algorithm == AlgorithmChoice::FistaTv => {
+            system.estimate_from(smooth_start(volume.values.view()).view())?
+        }
         StartChoice::Fdk => system.estimate_from(volume.values.view())?,
         StartChoice::Zero => system.zero_estimate(),
         StartChoice::Volume(path) => {
@@ -167,7 +170,7 @@ fn solve(
     parameters.extend(
         [
             ("version", (version_of(volume) + 1).to_string()),
-            ("start", name_of_start(&options.start).to_string()),
+            ("start", name_of_start(options).to_string()),
             ("iterations", reports.len().to_string()),
             ("residual_rms", format!("{:.6}", last.residual_rms)),
             ("projector", format!("Joseph and its transpose, {:?}", system_options.isa).to_lowercase()),
@@ -296,8 +299,9 @@ fn name_of(algorithm: AlgorithmChoice) -> &'static str {
     }
 }
 
-fn name_of_start(start: &StartChoice) -> &'static str {
-    match start {
+fn name_of_start(options: &IterativeOptions) -> &'static str {
+    match &options.start {
+        StartChoice::Fdk if options.algorithm == AlgorithmChoice::FistaTv => "fdk, smoothed",
         StartChoice::Fdk => "fdk",
         StartChoice::Zero => "zero",
         StartChoice::Volume(_) => "an earlier volume",
