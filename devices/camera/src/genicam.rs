@@ -3,6 +3,7 @@
 //! `aravissrc` of GStreamer shows such a panel too, but hides frame ids, drops frames whose packets are missing without a
 //! word and stamps by its own clock. Here each frame keeps the panel's id and time stamp, and what the link lost is counted.
 
+use crate::closing::close_apart;
 use crate::error::CameraError;
 use crate::header::{Arrived, frame_header};
 use crate::numbers::FrameIds;
@@ -24,8 +25,6 @@ const WAITING_FRAMES: usize = 8;
 const MOST_FRAME_BYTES: usize = 256 << 20;
 /// A frame whose packets are asked for again is given up after so long at least; otherwise after one frame time.
 const LEAST_RETENTION: Duration = Duration::from_millis(25);
-/// Longest wait for a panel to stop when it is dropped.
-const CLOSING_WAIT: Duration = Duration::from_millis(500);
 /// While waiting, the loss of the panel is looked for this often.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -82,7 +81,9 @@ impl Panel {
             doing: "opening",
             reason: "no panel answers".into(),
         })?;
-        device.set_features_from_string(features).map_err(failed("features"))?;
+        if !features.trim().is_empty() {
+            device.set_features_from_string(features).map_err(failed("features"))?;
+        }
         camera
             .set_acquisition_mode(aravis::AcquisitionMode::Continuous)
             .map_err(failed("continuous frames"))?;
@@ -241,20 +242,13 @@ impl FrameSource for Panel {
 }
 
 impl Drop for Panel {
-    /// Stops the panel. One that was unplugged takes some seconds to be told so by its own protocol: it is left to a
-    /// thread of its own when it needs longer than `CLOSING_WAIT`.
     fn drop(&mut self) {
-        let Some(link) = self.link.take() else { return };
-        let (stopped, is_stopped) = std::sync::mpsc::sync_channel(1);
-        let closing = std::thread::Builder::new().name("panel-closing".into()).spawn(move || {
-            // A panel that does not stop cannot be helped any further, and nobody may be waiting any more.
-            let _ = link.camera.stop_acquisition();
-            drop(link);
-            let _ = stopped.send(());
-        });
-        if closing.is_ok() {
-            // Either it has stopped, or it goes on without us.
-            let _ = is_stopped.recv_timeout(CLOSING_WAIT);
+        if let Some(link) = self.link.take() {
+            close_apart(move || {
+                // A panel that does not stop cannot be helped any further.
+                let _ = link.camera.stop_acquisition();
+                drop(link);
+            });
         }
     }
 }

@@ -32,6 +32,7 @@
 //! ```
 
 mod bus;
+mod closing;
 mod error;
 mod genicam;
 mod header;

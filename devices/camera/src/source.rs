@@ -1,6 +1,7 @@
 //! A running launch line as a [`FrameSource`].
 
 use crate::bus::{Ended, Listener};
+use crate::closing::close_apart;
 use crate::error::CameraError;
 use crate::header::{Arrived, frame_header};
 use crate::launch;
@@ -14,8 +15,6 @@ use gstreamer_app::AppSink;
 use gstreamer_video::{VideoInfo, VideoMeta};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a source to stop when the camera is dropped.
-const CLOSING_WAIT: Duration = Duration::from_millis(500);
 /// While waiting, the end of the pipeline is looked for this often.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -177,20 +176,12 @@ impl FrameSource for Camera {
 }
 
 impl Drop for Camera {
-    /// Stops the pipeline. A GigE camera that was unplugged takes some ten seconds to be told so by its own protocol:
-    /// it is left to a thread of its own when it needs longer than `CLOSING_WAIT`.
     fn drop(&mut self) {
         let pipeline = self.pipeline.clone();
-        let (stopped, is_stopped) = std::sync::mpsc::sync_channel(1);
-        let closing = std::thread::Builder::new().name("camera-closing".into()).spawn(move || {
-            // A pipeline that does not stop cannot be helped any further, and nobody may be waiting any more.
+        close_apart(move || {
+            // A pipeline that does not stop cannot be helped any further.
             let _ = pipeline.set_state(State::Null);
-            let _ = stopped.send(());
         });
-        match closing {
-            Ok(_) => drop(is_stopped.recv_timeout(CLOSING_WAIT)),
-            Err(_) => drop(self.pipeline.set_state(State::Null)),
-        }
     }
 }
 
