@@ -8,7 +8,7 @@ use crate::error::CameraError;
 use crate::header::{Arrived, frame_header};
 use crate::numbers::FrameIds;
 use crate::pixels::Layout;
-use crate::settings::{CameraSettings, CameraSource};
+use crate::settings::CameraSettings;
 use aravis::glib::prelude::ObjectExt;
 use aravis::prelude::*;
 use aravis::{Buffer, BufferPayloadType, BufferStatus, PixelFormat, Stream};
@@ -29,7 +29,7 @@ const LEAST_RETENTION: Duration = Duration::from_millis(25);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A panel that streams.
-pub struct Panel {
+pub(crate) struct Panel {
     name: String,
     link: Option<Link>,
     description: RunDescription,
@@ -58,15 +58,7 @@ impl Panel {
     /// # Errors
     /// [`CameraError`]: no such panel, a feature that it does not have or take, frames that are not grey counts of 8 to
     /// 16 bits, a frame rate that nobody tells.
-    pub fn open(settings: &CameraSettings) -> Result<Self, CameraError> {
-        settings.check()?;
-        let CameraSource::GenICam { camera: wanted, features } = &settings.source else {
-            return Err(CameraError::GenICam {
-                camera: settings.name.clone(),
-                doing: "opening",
-                reason: "expected a GenICam camera, found a launch line".into(),
-            });
-        };
+    pub(crate) fn open(settings: &CameraSettings, wanted: &str, features: &str) -> Result<Self, CameraError> {
         let failed = |doing: &'static str| {
             move |error: aravis::glib::Error| CameraError::GenICam {
                 camera: settings.name.clone(),
@@ -74,7 +66,7 @@ impl Panel {
                 reason: error.message().into(),
             }
         };
-        let wanted = Some(wanted.as_str()).filter(|wanted| !wanted.is_empty());
+        let wanted = Some(wanted).filter(|wanted| !wanted.is_empty());
         let camera = aravis::Camera::new(wanted).map_err(failed("opening"))?;
         let device = camera.device().ok_or_else(|| CameraError::GenICam {
             camera: settings.name.clone(),
@@ -202,10 +194,7 @@ impl FrameSource for Panel {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.layout.count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.layout.count())?;
         let overdue = Instant::now() + self.period.mul_f64(crate::STALL_PERIODS);
         loop {
             let left = overdue.saturating_duration_since(Instant::now());

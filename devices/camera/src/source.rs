@@ -7,7 +7,7 @@ use crate::header::{Arrived, frame_header};
 use crate::launch;
 use crate::numbers::Numbering;
 use crate::pixels::Layout;
-use crate::settings::{CameraSettings, CameraSource};
+use crate::settings::CameraSettings;
 use carm::{DeviceError, Exposure, FrameHeader, FrameSource, RunDescription, SourceEvent};
 use gstreamer::prelude::*;
 use gstreamer::{BufferRef, ClockTime, Pipeline, Sample, State};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A launch line that runs.
-pub struct Camera {
+pub(crate) struct Camera {
     name: String,
     pipeline: Pipeline,
     sink: AppSink,
@@ -41,14 +41,7 @@ impl Camera {
     /// # Errors
     /// [`CameraError`]: a line that does not parse or converts pixels, a source that does not start, frames that are
     /// not grey counts.
-    pub fn open(settings: &CameraSettings) -> Result<Self, CameraError> {
-        settings.check()?;
-        let CameraSource::Launch(line) = &settings.source else {
-            return Err(CameraError::LaunchLine {
-                camera: settings.name.clone(),
-                reason: "expected one, found a GenICam camera".into(),
-            });
-        };
+    pub(crate) fn open(settings: &CameraSettings, line: &str) -> Result<Self, CameraError> {
         let (pipeline, sink) = launch::pipeline(&settings.name, line)?;
         let listener = Listener::on(&pipeline.bus().expect("a pipeline has a bus"));
         let running = Running(Some(pipeline));
@@ -164,10 +157,7 @@ impl FrameSource for Camera {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.layout.count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.layout.count())?;
         match self.wait()? {
             Some(sample) => Ok(SourceEvent::Frame(self.take(&sample, slot)?)),
             None => Ok(SourceEvent::End),

@@ -66,6 +66,17 @@ pub enum DeviceError {
     },
 }
 
+impl DeviceError {
+    /// Whether a caller's slot holds exactly one frame.
+    ///
+    /// # Errors
+    /// [`DeviceError::SlotSize`].
+    pub fn check_slot(slot: &[u16], expected: usize) -> Result<(), Self> {
+        let found = slot.len();
+        if found == expected { Ok(()) } else { Err(Self::SlotSize { expected, found }) }
+    }
+}
+
 /// A device that delivers frames in order: simulated, replayed or real.
 ///
 /// Runs on a thread of its own. `next_frame` blocks until a frame is there (or, for a paced source, due).

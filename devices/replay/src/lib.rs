@@ -326,10 +326,7 @@ impl FrameSource for ReplayDevice {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.reader.description().detector.pixel_count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.reader.description().detector.pixel_count())?;
         let next = match &self.injector {
             None => self.read_next(slot)?.map(|header| (header, Duration::ZERO)),
             Some(_) => self.next_faulty(slot)?,

@@ -502,10 +502,7 @@ impl FrameSource for SimulatedCarm {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.detector.pixel_count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.detector.pixel_count())?;
         while self.next_view < self.protocol.views {
             let view = self.next_view;
             self.next_view += 1;

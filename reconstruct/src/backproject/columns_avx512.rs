@@ -105,21 +105,16 @@ fn add_coarse_column(
 fn add_views(mut voxels: &mut [f32], mut along: usize, places: &[ColumnInView], views: &[FilteredView]) {
     let mut windows = [Windows::NONE; VIEWS_AT_ONCE];
     // A wider window than a view needs gives the same sums.
-    let mut reach = Reach::Window32;
-    for ((windows, place), view) in windows.iter_mut().zip(places).zip(views) {
-        *windows = Windows::of(place, view.nv, along);
-        reach = reach.max(Reach::of(place));
-    }
-    if voxels.len() == VOXELS {
-        return add_vectors::<VECTORS>(voxels, reach, &windows, places, views);
-    }
-    // The end of a column that is no multiple of them.
+    let reach = places.iter().map(Reach::of).max().unwrap_or(Reach::Window32);
     while !voxels.is_empty() {
-        let (part, rest) = voxels.split_at_mut(if voxels.len() < 64 { 16 } else { 64 });
+        // Fewer than all only at the end of a column that is no multiple of them.
+        let count = [VOXELS, 64, 16].into_iter().find(|count| voxels.len() >= *count).unwrap_or(voxels.len());
+        let (part, rest) = voxels.split_at_mut(count);
         for ((windows, place), view) in windows.iter_mut().zip(places).zip(views) {
             *windows = Windows::of(place, view.nv, along);
         }
-        match part.len() {
+        match count {
+            VOXELS => add_vectors::<VECTORS>(part, reach, &windows, places, views),
             64 => add_vectors::<4>(part, reach, &windows, places, views),
             _ => add_vectors::<1>(part, reach, &windows, places, views),
         }

@@ -39,10 +39,7 @@ impl FrameSource for PreRendered {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.description.detector.pixel_count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.description.detector.pixel_count())?;
         let all = self.frames.len() as u64;
         if all == 0 || (!self.again && self.next >= all) {
             return Ok(SourceEvent::End);

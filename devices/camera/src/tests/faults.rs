@@ -1,7 +1,6 @@
 //! What goes wrong comes back as a value, in time.
 
 use super::{open, play};
-use crate::Camera;
 use carm::{DeviceError, FrameSource, SourceEvent};
 use std::fs::File;
 use std::io::Write;
@@ -13,7 +12,7 @@ const PIXELS: usize = 16 * 8;
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// A camera that shows what the test writes into the pipe, frame by frame.
-fn piped(folder: &Path) -> (Camera, File) {
+fn piped(folder: &Path) -> (Box<dyn FrameSource>, File) {
     let path = folder.join("frames");
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     // Open for both, so that `filesrc`, which opens its file twice, never sees a pipe without a writer.
@@ -85,6 +84,6 @@ fn camera_opens_again_after_it_was_dropped() {
     let launch =
         "videotestsrc num-buffers=2 ! video/x-raw,format=GRAY8,width=16,height=8,framerate=30/1 ! appsink";
     for _ in 0..3 {
-        assert_eq!(play(&mut open(launch)).unwrap().len(), 2);
+        assert_eq!(play(open(launch).as_mut()).unwrap().len(), 2);
     }
 }

@@ -6,11 +6,11 @@ mod faults;
 mod refusals;
 mod streams;
 
-use crate::{Camera, CameraSettings};
+use crate::CameraSettings;
 use carm::{DeviceError, FrameHeader, FrameSource, SourceEvent};
 
 /// Every frame until the end, with its counts.
-fn play(camera: &mut Camera) -> Result<Vec<(FrameHeader, Vec<u16>)>, DeviceError> {
+fn play(camera: &mut dyn FrameSource) -> Result<Vec<(FrameHeader, Vec<u16>)>, DeviceError> {
     let mut frames = Vec::new();
     let mut counts = vec![0; camera.description().detector.pixel_count()];
     loop {
@@ -21,6 +21,6 @@ fn play(camera: &mut Camera) -> Result<Vec<(FrameHeader, Vec<u16>)>, DeviceError
     }
 }
 
-fn open(launch: &str) -> Camera {
-    Camera::open(&CameraSettings::new("test", launch)).unwrap_or_else(|error| panic!("{launch}: {error}"))
+fn open(launch: &str) -> Box<dyn FrameSource> {
+    crate::open(&CameraSettings::new("test", launch)).unwrap_or_else(|error| panic!("{launch}: {error}"))
 }

@@ -1,9 +1,9 @@
 //! Launch lines that are no camera.
 
-use crate::{Camera, CameraError, CameraSettings};
+use crate::{CameraError, CameraSettings};
 
 fn refused(launch: &str) -> CameraError {
-    match Camera::open(&CameraSettings::new("panel", launch)) {
+    match crate::open(&CameraSettings::new("panel", launch)) {
         Ok(_) => panic!("{launch}: expected a refusal"),
         Err(error) => error,
     }
@@ -58,9 +58,9 @@ fn settings_that_cannot_be_are_refused() {
     let good =
         CameraSettings::new("panel", "videotestsrc num-buffers=1 ! video/x-raw,format=GRAY8 ! appsink");
     let rate = CameraSettings { frame_rate_hz: Some(f64::NAN), ..good.clone() };
-    assert!(matches!(Camera::open(&rate), Err(CameraError::Setting { .. })));
+    assert!(matches!(crate::open(&rate), Err(CameraError::Setting { .. })));
     let bits = CameraSettings { bits_stored: Some(17), ..good.clone() };
-    assert!(matches!(Camera::open(&bits), Err(CameraError::Setting { .. })));
+    assert!(matches!(crate::open(&bits), Err(CameraError::Setting { .. })));
     let pitch = CameraSettings { pixel_pitch_mm: [0.0, 0.3], ..good };
-    assert!(matches!(Camera::open(&pitch), Err(CameraError::Detector { .. })));
+    assert!(matches!(crate::open(&pitch), Err(CameraError::Detector { .. })));
 }

@@ -1,8 +1,8 @@
 //! Frames come through bit for bit, numbered and stamped.
 
 use super::{open, play};
-use crate::{Camera, CameraSettings, FrameNumbers};
-use carm::{DeviceError, FrameSource};
+use crate::{CameraSettings, FrameNumbers};
+use carm::DeviceError;
 use std::io::Write;
 
 /// Counts that use every bit, different in every frame.
@@ -21,7 +21,7 @@ fn file_of_16_bit_counts_comes_through_bit_for_bit() {
     ));
     assert_eq!((camera.description().detector.nu, camera.description().detector.nv), (36, 21));
     assert_eq!((camera.description().bits_stored, camera.description().frame_rate_hz), (16, 30.0));
-    let frames = play(&mut camera).unwrap();
+    let frames = play(camera.as_mut()).unwrap();
     assert_eq!(frames.iter().map(|(header, _)| header.sequence).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
     assert_eq!(frames.into_iter().flat_map(|(_, counts)| counts).collect::<Vec<_>>(), sent);
 }
@@ -37,7 +37,7 @@ fn file_with_an_odd_width_comes_through_whatever_the_padding() {
          plane-offsets=<0> frame-size=370 framerate=30/1 ! appsink",
         file.path().display()
     ));
-    let frames = play(&mut camera).unwrap();
+    let frames = play(camera.as_mut()).unwrap();
     assert_eq!(frames.into_iter().flat_map(|(_, counts)| counts).collect::<Vec<_>>(), sent);
 }
 
@@ -48,7 +48,7 @@ fn bytes_are_widened_and_nothing_else() {
          video/x-raw,format=GRAY8,width=33,height=7,framerate=15/1 ! appsink",
     );
     assert_eq!(camera.description().bits_stored, 8);
-    let frames = play(&mut camera).unwrap();
+    let frames = play(camera.as_mut()).unwrap();
     let first = frames[0].1[0];
     assert!(frames.iter().all(|(_, counts)| counts.iter().all(|&count| count == first)) && first < 256);
 }
@@ -58,7 +58,7 @@ fn frames_carry_device_and_host_clocks_that_advance() {
     let mut camera = open(
         "videotestsrc num-buffers=5 is-live=true ! video/x-raw,format=GRAY16_LE,width=16,height=8,framerate=50/1 ! appsink",
     );
-    let frames = play(&mut camera).unwrap();
+    let frames = play(camera.as_mut()).unwrap();
     for pair in frames.windows(2) {
         let (before, after) = (&pair[0].0, &pair[1].0);
         let step_ms = (after.stamps.device.0 - before.stamps.device.0) as f64 * 1e-6;
@@ -74,7 +74,7 @@ fn frames_that_never_came_show_as_jumps_of_the_number() {
                   identity drop-probability=0.2 ! appsink";
     for numbers in [FrameNumbers::Offset, FrameNumbers::TimeStamps] {
         let settings = CameraSettings { numbers, ..CameraSettings::new("test", launch) };
-        let frames = play(&mut Camera::open(&settings).unwrap()).unwrap();
+        let frames = play(crate::open(&settings).unwrap().as_mut()).unwrap();
         let (first, last) = (frames[0].0.sequence, frames[frames.len() - 1].0.sequence);
         let lost: u64 = frames.windows(2).map(|pair| pair[1].0.sequence - pair[0].0.sequence - 1).sum();
         assert_eq!(lost + frames.len() as u64, last - first + 1);

@@ -129,10 +129,7 @@ impl FrameSource for Remote {
     }
 
     fn next_frame(&mut self, slot: &mut [u16]) -> Result<SourceEvent, DeviceError> {
-        let expected = self.run().detector.pixel_count();
-        if slot.len() != expected {
-            return Err(DeviceError::SlotSize { expected, found: slot.len() });
-        }
+        DeviceError::check_slot(slot, self.run().detector.pixel_count())?;
         self.hold_back();
         let period = Duration::from_secs_f64(1.0 / self.run().frame_rate_hz);
         let waits = |socket: &UnixStream, long: Duration| socket.set_read_timeout(Some(long));

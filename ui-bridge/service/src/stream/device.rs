@@ -155,6 +155,9 @@ impl DeviceThread {
 
     /// Adds what the link lost and mended since the last look.
     fn account(&self, before: &mut LinkCounts, now: LinkCounts) {
+        if *before == now {
+            return;
+        }
         let counters = &self.shared.counters;
         count(&counters.incomplete, now.incomplete.saturating_sub(before.incomplete));
         count(&counters.packets_lost, now.packets_lost.saturating_sub(before.packets_lost));
