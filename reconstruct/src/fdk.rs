@@ -284,8 +284,12 @@ fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: us
         ),
     ];
     if let Some(mu) = plan.options.truncation_water_per_mm {
-        let parameters =
-            [("mu_water_per_mm", mu.to_string()), ("truncated_views", truncated_views.to_string())];
+        let with = if plan.known_body.is_some() { "known body, else water" } else { "water" };
+        let parameters = [
+            ("continued_with", with.to_string()),
+            ("mu_water_per_mm", mu.to_string()),
+            ("truncated_views", truncated_views.to_string()),
+        ];
         stages.push(stage("truncation", &parameters));
     }
     let weights = [
@@ -300,7 +304,8 @@ fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: us
     ));
     let mut warnings = Vec::new();
     if truncated_views > 0 {
-        warnings.push(format!("{truncated_views} views are truncated and were continued with water"));
+        let with = if plan.known_body.is_some() { "the known body" } else { "water" };
+        warnings.push(format!("{truncated_views} views are truncated and were continued with {with}"));
     }
     if views < plan.scan.views().len() {
         warnings.push(format!(

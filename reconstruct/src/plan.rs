@@ -2,6 +2,7 @@
 
 use crate::backproject::{Backend, ColumnLayout, PADDING};
 use crate::error::ReconstructError;
+use crate::known_body::{KnownBody, Projected};
 use crate::orbit::Orbit;
 use crate::ramp::{Apodisation, RampFilter};
 use crate::redundancy::{Coverage, FanRange, RayMap, Redundancy};
@@ -32,6 +33,8 @@ pub struct FdkOptions {
     pub apodisation: Apodisation,
     /// Continue truncated rows with water of this attenuation, 1/mm.
     pub truncation_water_per_mm: Option<f64>,
+    /// Where this body knows how truncated rows go on, continue them with it instead; needs water for all others.
+    pub known_body: Option<Arc<KnownBody>>,
     /// Water precorrection of measured counts.
     pub water_precorrection: Vec<f64>,
     /// Who back-projects.
@@ -53,6 +56,7 @@ impl Default for FdkOptions {
         Self {
             apodisation: Apodisation::None,
             truncation_water_per_mm: None,
+            known_body: None,
             water_precorrection: vec![1.0],
             backend: Backend::Cpu,
             block_views: DEFAULT_BLOCK_VIEWS,
@@ -80,6 +84,7 @@ pub struct FdkPlan {
     pub(crate) redundancy: Redundancy,
     pub(crate) margin: usize,
     pub(crate) sides: Sides,
+    pub(crate) known_body: Option<Arc<Projected>>,
     pub(crate) ramp: RampFilter,
     pub(crate) precorrection: WaterPrecorrection,
 }
@@ -105,7 +110,7 @@ impl FdkPlan {
         // The arc is checked all the same; only the weights differ.
         let redundancy =
             if options.confidence_weights { Redundancy::confidence(arc, sweep.fan) } else { planned };
-        Ok(Self::of_sweep(sweep, options, redundancy))
+        Self::of_sweep(sweep, options, redundancy)
     }
 
     /// Plans for two sweeps round the same axis whose volumes add up to one: detectors that look past the axis on
@@ -128,12 +133,12 @@ impl FdkPlan {
         let (first_rule, second_rule) = (rule(0, 1)?, rule(1, 0)?);
         let [first, second] = sweeps;
         Ok([
-            Self::of_sweep(first, options.clone(), first_rule),
-            Self::of_sweep(second, options.clone(), second_rule),
+            Self::of_sweep(first, options.clone(), first_rule)?,
+            Self::of_sweep(second, options.clone(), second_rule)?,
         ])
     }
 
-    fn of_sweep(sweep: Sweep, options: FdkOptions, redundancy: Redundancy) -> Self {
+    fn of_sweep(sweep: Sweep, options: FdkOptions, redundancy: Redundancy) -> Result<Self, ReconstructError> {
         let Sweep { given_scan, scan, orbit, layout, has_parallel_columns, column, virtual_grid, fan } =
             sweep;
         let margin = match options.truncation_water_per_mm {
@@ -143,7 +148,11 @@ impl FdkPlan {
         let ramp = RampFilter::new(virtual_grid.nu + 2 * margin, virtual_grid.nu, options.apodisation);
         let sides = continued_sides(&scan, &orbit, virtual_grid, &column, redundancy);
         let precorrection = WaterPrecorrection::new(&options.water_precorrection);
-        Self {
+        let known_body = match &options.known_body {
+            Some(body) => Some(Arc::new(Projected::new(body, &column, options.backend)?)),
+            None => None,
+        };
+        Ok(Self {
             given_scan,
             scan,
             options,
@@ -156,9 +165,10 @@ impl FdkPlan {
             redundancy,
             margin,
             sides,
+            known_body,
             ramp,
             precorrection,
-        }
+        })
     }
 
     /// The fitted orbit.
@@ -354,6 +364,13 @@ fn check(options: &FdkOptions, scan: &ScanGeometry) -> Result<(), ReconstructErr
             option: "attenuation of water for truncation",
             expected: "a positive number per mm".into(),
             found: mu.to_string(),
+        });
+    }
+    if options.known_body.is_some() && options.truncation_water_per_mm.is_none() {
+        return Err(ReconstructError::BadOption {
+            option: "known body",
+            expected: "water for what it does not know".into(),
+            found: "truncated rows that are not to be continued".into(),
         });
     }
     Ok(())

@@ -280,6 +280,46 @@ fn fdk_continues_a_truncated_body() {
     assert!(corrected.abs() < 0.02, "{corrected}");
 }
 
+/// A CT of balls that lies `shift_mm` off along x and reads `gain` times their attenuation.
+fn known(balls: &[Ball], shift_mm: f64, gain: f64) -> KnownBody {
+    let grid = grid([110, 110, 60], [4.0; 3], Matrix3::identity());
+    let shape = (grid.shape[2], grid.shape[1], grid.shape[0]);
+    let attenuation_per_mm = Array3::from_shape_fn(shape, |(z, y, x)| {
+        let point = grid.point(x as f64, y as f64, z as f64) - Vector3::new(shift_mm, 0.0, 0.0);
+        let inside = balls.iter().filter(|ball| (point - ball.centre).norm() < ball.radius_mm);
+        (gain * inside.map(|ball| ball.mu_per_mm).sum::<f64>()) as f32
+    });
+    KnownBody { grid, attenuation_per_mm }
+}
+
+#[test]
+fn fdk_continues_a_truncated_body_with_a_ct_better_than_with_water() {
+    // An arm beside the trunk, outside the field: water knows nothing of it.
+    let wide = Ball { radius_mm: 130.0, ..BODY };
+    let arm = Ball { centre: Point3::new(165.0, 30.0, 0.0), radius_mm: 40.0, mu_per_mm: 0.04 };
+    let scan = circle_scan(150, 210.0);
+    let shape = grid([40, 38, 6], [4.0; 3], Matrix3::identity());
+    // Where the arm's shadow ends; and the middle.
+    let places = [(60.0, 12.0), (-60.0, -12.0), (0.0, 60.0), (0.0, -60.0), (0.0, 0.0)];
+    let error = |known_body| {
+        let options = FdkOptions { truncation_water_per_mm: Some(0.02), known_body, ..FdkOptions::default() };
+        let volume = run(&scan, shape, options, &[wide, arm]);
+        let bias = |(x, y)| {
+            let place = Ball { centre: Point3::new(x, y, 0.0), radius_mm: 14.0, ..BODY };
+            mean_inside(&volume, &place, 1.0) / BODY.mu_per_mm - 1.0
+        };
+        places.map(bias).into_iter().map(f64::abs).fold(0.0, f64::max)
+    };
+    let water = error(None);
+    let exact = error(Some(Arc::new(known(&[wide, arm], 0.0, 1.0))));
+    let off = error(Some(Arc::new(known(&[wide, arm], 3.0, 1.03))));
+    assert!(exact < 0.75 * water, "{exact} against {water}");
+    assert!(off < 0.95 * water, "{off} against {water}");
+    // A CT that ends before the rows do leaves them to water.
+    let elsewhere = Ball { centre: Point3::new(0.0, 0.0, 0.0), ..arm };
+    assert_eq!(error(Some(Arc::new(known(&[elsewhere], 0.0, 1.0)))), water);
+}
+
 #[test]
 fn fdk_knows_its_field_of_view() {
     let scan = circle_scan(60, 205.0);

@@ -13,7 +13,7 @@ use crate::virtual_detector::MeasuredSpan;
 /// Columns that edge value and slope are fitted to.
 const FIT_COLUMNS: usize = 25;
 /// Rows on either side that edge parameters are averaged with.
-const SMOOTHING_ROWS: usize = 6;
+pub const SMOOTHING_ROWS: usize = 6;
 /// An edge is truncated when it saw more than this much water, mm.
 const TRUNCATED_FROM_WATER_MM: f64 = 5.0;
 /// Rows are continued by at most this share of their length on either side.

@@ -1,6 +1,7 @@
 //! One view from line integrals to filtered rows: resample, continue, weight, ramp.
 
 use crate::backproject::FilteredView;
+use crate::known_body::KnownRows;
 use crate::observer::Observer;
 use crate::plan::FdkPlan;
 use crate::ramp::RampScratch;
@@ -19,6 +20,7 @@ pub(crate) struct ViewFilter {
     smoothed: Vec<RowEdges>,
     masses: RowMasses,
     stretches: Vec<f64>,
+    known: KnownRows,
     weights: Vec<f32>,
     squared_offsets: Vec<f32>,
 }
@@ -34,6 +36,7 @@ impl ViewFilter {
             smoothed: vec![RowEdges::default(); nv],
             masses: RowMasses::new(nv),
             stretches: vec![1.0; nv],
+            known: KnownRows::default(),
             weights: vec![0.0; extended],
             squared_offsets: vec![0.0; extended],
         }
@@ -56,7 +59,8 @@ impl ViewFilter {
             observer.stage("truncation", &mut || is_truncated = self.find_truncation(plan, view, mu));
         }
         let beta_rad = angle_rad + plan.half_step_rad();
-        observer.stage("weights-ramp", &mut || self.weight_and_filter(plan, view, beta_rad));
+        let is_known = is_truncated && plan.known_body.is_some();
+        observer.stage("weights-ramp", &mut || self.weight_and_filter(plan, view, beta_rad, is_known));
         observer.stage("transpose", &mut || filtered.fill_from_rows(&self.rows));
         filtered.p = view.p;
         is_truncated
@@ -88,7 +92,11 @@ impl ViewFilter {
             .for_each(|((edges, row), span)| *edges = fit_edges(row, *span, pitch_mm, mu_water_per_mm));
         smooth_edges(&self.edges, &mut self.smoothed);
         self.find_stretches(plan, view, pitch_mm, mu_water_per_mm);
-        self.continued_rows(plan).any(|is_continued| is_continued)
+        let is_any = self.continued_rows(plan).any(|is_continued| is_continued);
+        if let (true, Some(body)) = (is_any, &plan.known_body) {
+            self.known.project(body, view, [nu, plan.margin], &self.rows, &self.spans, &self.smoothed);
+        }
+        is_any
     }
 
     /// For each row of the view that was filtered last, whether it was continued.
@@ -118,14 +126,15 @@ impl ViewFilter {
 
     /// Weights every row by redundancy and obliquity and filters it along the motion of the source.
     ///
-    /// `beta_rad`: the view's angle since the start of the arc. Cosine weight: Feldkamp et al., J. Opt. Soc.
+    /// `beta_rad`: the view's angle since the start of the arc; `is_known`: whether the known body was projected onto it. Cosine weight: Feldkamp et al., J. Opt. Soc.
     /// Am. A 1(6), 1984, `f_u / sqrt(f_u² + (u-c_u)² + ((v-c_v) f_u/f_v)²)`.
-    fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64) {
+    fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64, is_known: bool) {
         let [nu, _] = plan.virtual_size();
         let margin = plan.margin;
         self.prepare_columns(plan, view, beta_rad);
         let (weights, squared_offsets) = (&self.weights, &self.squared_offsets);
         let (spans, smoothed, stretches) = (&self.spans, &self.smoothed, &self.stretches);
+        let known = is_known.then_some(&self.known);
         let pitch_mm = pitch_at_isocenter_mm(plan, view);
         self.rows.par_chunks_mut(nu * ROWS_AT_ONCE).enumerate().for_each_init(
             || RowScratch::new(plan),
@@ -139,12 +148,15 @@ impl ViewFilter {
                         extended[margin + nu..].fill(0.0);
                         extended[margin..margin + nu].copy_from_slice(row);
                         if let Some(mu) = plan.options.truncation_water_per_mm {
+                            let sides = known.map_or(plan.sides, |known| {
+                                known.continue_row(extended, margin, spans[v], v, plan.sides, pitch_mm)
+                            });
                             continue_row(
                                 extended,
                                 margin,
                                 spans[v],
                                 smoothed[v],
-                                plan.sides,
+                                sides,
                                 pitch_mm / stretches[v],
                                 mu,
                             );

@@ -11,8 +11,8 @@ use std::f64::consts::{PI, TAU};
 pub const MU_WATER_PER_MM: f64 = 0.02;
 /// Views of a scan.
 const VIEWS: usize = 120;
-/// Quanta per pixel of 6 mm in air, fewest and most: 2,000 to 20,000 per pixel of 0.4 mm, as a spin has them.
-const PHOTONS: [f64; 2] = [450_000.0, 4_500_000.0];
+/// Quanta per pixel of 2 mm in air, fewest and most: 2,000 to 20,000 per pixel of 0.4 mm, as a spin has them.
+const PHOTONS: [f64; 2] = [50_000.0, 500_000.0];
 
 /// What is wrong with a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +94,9 @@ pub fn scan(seed: u64, is_truncated: bool, fault: Fault) -> Scan {
     Scan { geometry: believed, line_integrals }
 }
 
-/// A short scan over `arc_deg` on a detector of 64 x 48 pixels of 6 mm, on an arm that sways by a degree.
+/// A short scan over `arc_deg` on a detector of 192 x 144 pixels of 2 mm, on an arm that sways by a degree.
 fn geometry(arc_deg: f64) -> ScanGeometry {
-    let detector = DetectorGrid::new([64, 48], [6.0; 2]).unwrap();
+    let detector = DetectorGrid::new([192, 144], [2.0; 2]).unwrap();
     let views = (0..VIEWS).map(|view| {
         let share = view as f64 / (VIEWS - 1) as f64 - 0.5;
         let angles = CarmAngles {
@@ -168,10 +168,11 @@ impl Body {
         let mut views = Array3::zeros((scan.views().len(), detector.nv, detector.nu));
         views.outer_iter_mut().into_par_iter().zip(scan.views()).for_each(|(mut image, view)| {
             let source = view.source_position().coords;
+            let parts: Vec<_> = self.0.iter().map(|part| part.seen_from(&source)).collect();
             for ((v, u), p) in image.indexed_iter_mut() {
                 let ray = view.ray(u as f64, v as f64);
                 let ray = ray / ray.norm();
-                *p = self.0.iter().map(|part| part.line_integral(&source, &ray)).sum::<f64>() as f32;
+                *p = parts.iter().map(|part| part.line_integral(&ray)).sum::<f64>() as f32;
             }
         });
         views
@@ -179,11 +180,33 @@ impl Body {
 }
 
 impl Ellipsoid {
-    fn line_integral(&self, source: &Vector3<f64>, ray: &Vector3<f64>) -> f64 {
-        let (start, along) = (self.unit_from_mm * (source - self.centre), self.unit_from_mm * ray);
-        let (a, b) = (along.norm_squared(), start.dot(&along));
-        let inside = b * b - a * (start.norm_squared() - 1.0);
-        2.0 * self.mu_per_mm * inside.max(0.0).sqrt() / a
+    fn seen_from(&self, source: &Vector3<f64>) -> SeenEllipsoid {
+        let start = self.unit_from_mm * (source - self.centre);
+        let turned = self.unit_from_mm.transpose();
+        SeenEllipsoid {
+            metric: turned * self.unit_from_mm,
+            to_source: turned * start,
+            beyond: start.norm_squared() - 1.0,
+            mu_per_mm: self.mu_per_mm,
+        }
+    }
+}
+
+/// An ellipsoid by what all rays of one source share.
+struct SeenEllipsoid {
+    metric: Matrix3<f64>,
+    to_source: Vector3<f64>,
+    /// Squared distance of the source from the middle, in half axes, less one.
+    beyond: f64,
+    mu_per_mm: f64,
+}
+
+impl SeenEllipsoid {
+    /// Along a ray of unit length.
+    fn line_integral(&self, ray: &Vector3<f64>) -> f64 {
+        let (a, b) = (ray.dot(&(self.metric * ray)), self.to_source.dot(ray));
+        let inside = b * b - a * self.beyond;
+        if inside > 0.0 { 2.0 * self.mu_per_mm * inside.sqrt() / a } else { 0.0 }
     }
 }
 

@@ -392,6 +392,9 @@ pub struct VolumeOptions {
     /// How truncated views are continued; by default `water` for a run and `off` for a stack.
     #[arg(long)]
     pub truncation: Option<TruncationChoice>,
+    /// CT in Hounsfield units, registered to the scan, that tells how truncated views go on; water where it does not.
+    #[arg(long)]
+    pub truncation_ct: Option<PathBuf>,
     /// Hounsfield units for a stack (a run gives them anyway).
     #[arg(long)]
     pub hu: bool,

@@ -5,7 +5,8 @@ use crate::panel::LearnedPanel;
 use acquisition::{CorrectedFrame, Corrector};
 use carm::{CalibratedTrajectory, FrameHeader, ProjectionMatrix, RunDescription, ScanGeometry, VolumeGrid};
 use nalgebra::Isometry3;
-use reconstruct::{Apodisation, Backend, FdkOptions, FdkPlan, Samples, ViewInput, rows_per_voxel};
+use reconstruct::{Apodisation, Backend, FdkOptions, FdkPlan, KnownBody, Samples, ViewInput, rows_per_voxel};
+use std::sync::Arc;
 
 /// More rows than this are not averaged even for the coarsest voxels: their obliquity would show.
 const MOST_ROWS_AVERAGED: usize = 4;
@@ -21,6 +22,8 @@ pub struct RunSettings {
     pub grid: Option<VolumeGrid>,
     /// Continue truncated views with water.
     pub continues_truncation: bool,
+    /// A CT of the same body in LPS that knows how truncated views go on.
+    pub known_body: Option<Arc<KnownBody>>,
     /// Correct for the beam's hardening in water.
     pub precorrects_water: bool,
     /// Views per back-projection call.
@@ -42,6 +45,7 @@ impl Default for RunSettings {
             backend: Backend::Cpu,
             grid: None,
             continues_truncation: true,
+            known_body: None,
             precorrects_water: true,
             block_views: FdkOptions::default().block_views,
             rows_averaged: None,
@@ -197,6 +201,7 @@ fn plan_matrices(
     let options = FdkOptions {
         apodisation: settings.apodisation,
         truncation_water_per_mm: settings.continues_truncation.then_some(beam.mu_water_per_mm),
+        known_body: settings.known_body.clone(),
         water_precorrection: if settings.precorrects_water {
             beam.water_precorrection.clone()
         } else {

@@ -7,7 +7,7 @@ mod refine;
 mod two_sweeps;
 
 use crate::cancel;
-use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice};
+use crate::cli::{AlgorithmChoice, Reconstruct, TruncationChoice, VolumeOptions};
 use crate::console::{Console, Outcome};
 use crate::maps;
 use crate::runs::{self, NamedRun};
@@ -15,13 +15,13 @@ use crate::volumes::{
     Described, check_format, check_memory, facts, grid_of, thread_pool, write, write_mask, write_of_run,
 };
 use anyhow::{Context, Result, bail, ensure};
-use carm::{ScanGeometry, Volume, VolumeGrid};
+use carm::{Quantity, ScanGeometry, Volume, VolumeGrid};
 use in_parts::MadeInParts;
 use indicatif::ProgressBar;
-use interchange::{ProjectionStack, check_labels_format, is_angiogram, read_projection_stack};
+use interchange::{ProjectionStack, check_labels_format, is_angiogram, read_projection_stack, read_volume};
 use nalgebra::{Matrix3, Point3};
 use ndarray::Array3;
-use reconstruct::{Fdk, FdkOptions, FdkPlan, Orbit, Samples, ViewInput, to_hu};
+use reconstruct::{Fdk, FdkOptions, FdkPlan, KnownBody, Orbit, Samples, ViewInput, to_hu};
 use serde_json::{Value, json};
 use session::{RunSettings, StageTimes, reconstruct_run};
 use std::path::Path;
@@ -114,6 +114,7 @@ fn from_run(options: &Reconstruct, console: &Console, threads: usize) -> Result<
         backend: options.volume.backend,
         grid: Some(grid),
         continues_truncation: options.volume.truncation != Some(TruncationChoice::Off),
+        known_body: known_body(&options.volume, description.beam.mu_water_per_mm)?,
         limited_angle: options.volume.limited_angle,
         corrects_rings: options.correct_rings,
         ..RunSettings::default()
@@ -172,7 +173,7 @@ fn from_stack(
     }
     let summary = geometry_summary(&geometry, &orbit);
     let matrices = geometry.views().to_vec();
-    let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options(options))?);
+    let plan = Arc::new(FdkPlan::new(geometry, grid, fdk_options(options)?)?);
     let mut stages = StageTimes::default();
     if let (Some(allowed), false) = (volume_options.memory, is_iterative) {
         let slabs = plan.slabs(allowed.saturating_sub(views_bytes))?;
@@ -239,7 +240,7 @@ fn from_two_stacks(
     }
     let mut stages = StageTimes::default();
     let (mut volume, plans) =
-        two_sweeps::run([first, second], grid, &fdk_options(options), console, &mut stages)?;
+        two_sweeps::run([first, second], grid, &fdk_options(options)?, console, &mut stages)?;
     if options.volume.hu {
         to_hu(&mut volume, options.mu_water);
     }
@@ -271,16 +272,34 @@ fn fill(
     Ok(fdk.finish(stages)?)
 }
 
-fn fdk_options(options: &Reconstruct) -> FdkOptions {
+/// The CT that knows how truncated views go on, as attenuation.
+fn known_body(options: &VolumeOptions, mu_water_per_mm: f64) -> Result<Option<Arc<KnownBody>>> {
+    let Some(path) = &options.truncation_ct else { return Ok(None) };
+    ensure!(
+        options.truncation != Some(TruncationChoice::Off),
+        "--truncation-ct: expected that truncated views are continued, found --truncation off"
+    );
+    let mut volume = read_volume(path)?;
+    ensure!(
+        volume.quantity != Quantity::MuPerMm,
+        "{}: expected Hounsfield units, found attenuation",
+        path.display()
+    );
+    refine::hu_to_mu(&mut volume, mu_water_per_mm);
+    Ok(Some(Arc::new(KnownBody { grid: volume.grid, attenuation_per_mm: volume.values })))
+}
+
+fn fdk_options(options: &Reconstruct) -> Result<FdkOptions> {
     let volume = &options.volume;
-    FdkOptions {
+    let is_continued = volume.truncation == Some(TruncationChoice::Water) || volume.truncation_ct.is_some();
+    Ok(FdkOptions {
         apodisation: volume.filter,
         backend: volume.backend,
         limited_angle: volume.limited_angle,
-        truncation_water_per_mm: (volume.truncation == Some(TruncationChoice::Water))
-            .then_some(options.mu_water),
+        truncation_water_per_mm: is_continued.then_some(options.mu_water),
+        known_body: known_body(volume, options.mu_water)?,
         ..FdkOptions::default()
-    }
+    })
 }
 
 fn about_stack(mut report: Value, plan: &FdkPlan, geometry: Value) -> Value {
