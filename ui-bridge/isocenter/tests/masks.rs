@@ -3,7 +3,10 @@
 use crate::incomplete_runs::aborted_after;
 use crate::program::{Argument, done, refused};
 use crate::small_spin;
-use carm::mask;
+use carm::{Quantity, Volume, VolumeGrid, mask};
+use interchange::{WriteOptions, read_volume, write_volume};
+use nalgebra::{Matrix3, Point3};
+use ndarray::Array3;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -14,7 +17,7 @@ const UNSIGNED_BYTE: [u8; 4] = [2, 0, 8, 0];
 
 /// How many voxels of a mask file have all of `bits`.
 fn count(path: &Path, bits: u8) -> usize {
-    let volume = interchange::read_volume(path).unwrap();
+    let volume = read_volume(path).unwrap();
     volume.values.iter().filter(|value| **value as u8 & bits == bits).count()
 }
 
@@ -69,6 +72,54 @@ fn mask_tells_continued_rows_and_a_limited_angle() {
     let limited = count(&at("short.nrrd"), mask::FIELD_OF_VIEW | mask::LIMITED_ANGLE);
     assert!(limited as f64 > 0.9 * seen as f64, "{limited} of {seen}");
     assert!(told["warnings"].to_string().contains("less than half a turn"), "{told}");
+}
+
+/// A cylinder of water along z about `middle`, as a CT that reads 3 % too much sees it.
+fn ct_of_a_cylinder(path: &Path, middle: Point3<f64>, diameter_mm: f64) {
+    let grid = VolumeGrid::centred([96, 96, 100], [4.0; 3], Matrix3::identity(), middle).unwrap();
+    let values = Array3::from_shape_fn((100, 96, 96), |(z, y, x)| {
+        let from_middle = grid.point(x as f64, y as f64, z as f64) - middle;
+        let is_inside = from_middle.x.hypot(from_middle.y) < diameter_mm / 2.0;
+        if is_inside { 30.0 } else { -1000.0 }
+    });
+    let volume = Volume::new(grid, values, Quantity::Hu { mu_water_per_mm: None });
+    write_volume(&volume, path, &WriteOptions::default()).unwrap();
+}
+
+#[test]
+fn truncation_ct_tells_how_views_go_on_and_is_refused_where_they_do_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let protocol = small_spin::protocol(folder.path());
+    let run = at("wide.mcap");
+    done(&[&"simulate", &"water-cylinder:330", &"--protocol", &protocol, &"--out", &run, &"--ideal"]);
+    reconstruct(&run, &at("water.mha"), &[]);
+    let with_water = read_volume(&at("water.volume.nii")).unwrap();
+    ct_of_a_cylinder(&at("ct.nii.gz"), with_water.grid.centre(), 330.0);
+    let told = reconstruct(&run, &at("ct-mask.mha"), &[&"--truncation-ct", &at("ct.nii.gz")]);
+    assert!(told["warnings"].to_string().contains("continued with the known body"), "{told}");
+    let with_ct = read_volume(&at("ct-mask.volume.nii")).unwrap();
+    assert!(with_ct.values != with_water.values);
+    let [nx, ny, nz] = with_ct.grid.shape;
+    let middle = ndarray::s![nz / 2 - 3..nz / 2 + 3, ny / 2 - 8..ny / 2 + 8, nx / 2 - 8..nx / 2 + 8];
+    let mean = with_ct.values.slice(middle).mean().unwrap();
+    assert!(mean.abs() < 15.0, "{mean} HU in water");
+
+    let off: [Argument<'_>; 8] = [
+        &"reconstruct",
+        &run,
+        &"--out",
+        &at("no.nii"),
+        &"--truncation-ct",
+        &at("ct.nii.gz"),
+        &"--truncation",
+        &"off",
+    ];
+    refused(&off, &["--truncation-ct", "found --truncation off"]);
+    let missing: [Argument<'_>; 6] =
+        [&"reconstruct", &run, &"--out", &at("no.nii"), &"--truncation-ct", &at("none.nii.gz")];
+    refused(&missing, &["none.nii.gz"]);
+    assert!(!at("no.nii").exists());
 }
 
 #[test]
