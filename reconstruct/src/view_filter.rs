@@ -126,8 +126,9 @@ impl ViewFilter {
 
     /// Weights every row by redundancy and obliquity and filters it along the motion of the source.
     ///
-    /// `beta_rad`: the view's angle since the start of the arc; `is_known`: whether the known body was projected onto it. Cosine weight: Feldkamp et al., J. Opt. Soc.
-    /// Am. A 1(6), 1984, `f_u / sqrt(f_u² + (u-c_u)² + ((v-c_v) f_u/f_v)²)`.
+    /// `beta_rad`: the view's angle since the start of the arc. `is_known`: whether the known body was projected onto the
+    /// view. Cosine weight: Feldkamp et al., J. Opt. Soc. Am. A 1(6), 1984,
+    /// `f_u / sqrt(f_u² + (u-c_u)² + ((v-c_v) f_u/f_v)²)`.
     fn weight_and_filter(&mut self, plan: &FdkPlan, view: &VirtualView, beta_rad: f64, is_known: bool) {
         let [nu, _] = plan.virtual_size();
         let margin = plan.margin;
