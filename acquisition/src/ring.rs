@@ -207,6 +207,14 @@ impl FrameRing {
         Read::Frame(header_from_words(&header))
     }
 
+    /// Wakes who waits, without waiting for them.
+    fn ring_bell(&self) {
+        let bell = self.shared.half_word(BELL);
+        bell.fetch_add(1, Ordering::Release);
+        // There is nothing to do should nobody sleep.
+        let _ = futex::wake(bell, futex::Flags::empty(), u32::MAX >> 1);
+    }
+
     /// Waits until more than `seen` frames were published or the time is over.
     fn wait(&self, seen: u64, longest: Duration) {
         let bell = self.shared.half_word(BELL);
@@ -263,11 +271,15 @@ impl RingProducer {
         generation.store(2 * position + 2, Ordering::Release);
         self.next += 1;
         self.ring.shared.words()[PUBLISHED].store(self.next, Ordering::Release);
-        let bell = self.ring.shared.half_word(BELL);
-        bell.fetch_add(1, Ordering::Release);
-        // Waking sleepers does not wait for them; there is nothing to do should there be none.
-        let _ = futex::wake(bell, futex::Flags::empty(), u32::MAX >> 1);
+        self.ring.ring_bell();
         Ok(position)
+    }
+}
+
+/// Nobody sleeps on for frames that no longer come.
+impl Drop for RingProducer {
+    fn drop(&mut self) {
+        self.ring.ring_bell();
     }
 }
 

@@ -3,11 +3,12 @@
 //! The ramp filter spreads a row's continuation over all of it: a voxel depends on it as soon as one view saw it on a
 //! continued row, most strongly near the row's end.
 
-use crate::field_of_view::Seen;
+use crate::field_of_view::{Seen, beside};
 use crate::plan::FdkPlan;
 use crate::virtual_detector::VirtualView;
 use carm::mask;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The sweep is divided into this many stretches; a view whose continued rows an earlier view of its stretch had is not
 /// asked.
@@ -19,6 +20,8 @@ pub(crate) struct Extrapolated {
     views: usize,
     /// Rows whose voxels are marked in this stretch.
     rows: Vec<bool>,
+    /// Of each column, voxels that need not be looked at again.
+    marked: Vec<Range<u32>>,
 }
 
 impl Extrapolated {
@@ -27,6 +30,7 @@ impl Extrapolated {
             views_a_stretch: plan.scan.views().len().div_ceil(STRETCHES),
             views: 0,
             rows: vec![false; plan.virtual_size()[1]],
+            marked: vec![0..0; plan.layout.column_counts().iter().product()],
         }
     }
 
@@ -48,7 +52,7 @@ impl Extrapolated {
             *row |= continued;
         }
         if is_new {
-            mark(plan, &on_rows(plan, view, &self.rows), columns);
+            mark(plan, on_rows(plan, view, &self.rows), &mut self.marked, columns);
         }
     }
 }
@@ -66,18 +70,37 @@ fn on_rows(plan: &FdkPlan, view: &VirtualView, rows: &[bool]) -> Vec<Seen> {
     runs
 }
 
-fn mark(plan: &FdkPlan, seen: &[Seen], columns: &mut [u8]) {
+fn mark(plan: &FdkPlan, seen: Vec<Seen>, marked: &mut [Range<u32>], columns: &mut [u8]) {
     let [_, fast_count] = plan.layout.column_counts();
     let length = plan.layout.column_length();
     let step = plan.layout.column_step().to_homogeneous();
-    columns.par_chunks_mut(plan.layout.stride()).enumerate().for_each(|(column, bits)| {
+    let seen: Vec<_> = seen.into_iter().map(|seen| seen.along(&step)).collect();
+    let columns = columns.par_chunks_mut(plan.layout.stride()).zip(marked).enumerate();
+    columns.for_each(|(column, (bits, marked))| {
         let start = plan.layout.column_start(column / fast_count, column % fast_count).to_homogeneous();
-        for seen in seen {
-            for bits in &mut bits[seen.range(&start, &step, length)] {
-                if *bits & mask::COVERED != 0 {
-                    *bits |= mask::EXTRAPOLATED;
+        for seen in &seen {
+            let range = seen.range(&start, length);
+            let known = marked.start as usize..marked.end as usize;
+            for part in beside(&range, &known) {
+                for bits in &mut bits[part] {
+                    if *bits & mask::COVERED != 0 {
+                        *bits |= mask::EXTRAPOLATED;
+                    }
                 }
             }
+            *marked = longest(&range, &known);
         }
     });
+}
+
+/// Both ranges as one where they meet, the longer one where they do not.
+fn longest(a: &Range<usize>, b: &Range<usize>) -> Range<u32> {
+    let longest = if a.start <= b.end && b.start <= a.end && !a.is_empty() && !b.is_empty() {
+        a.start.min(b.start)..a.end.max(b.end)
+    } else if a.len() > b.len() {
+        a.clone()
+    } else {
+        b.clone()
+    };
+    longest.start as u32..longest.end as u32
 }

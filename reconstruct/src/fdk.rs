@@ -4,7 +4,7 @@
 //! to the view before to halfway to the view after, the focal length `f_u` in columns, the depth `w` and the filtered
 //! rows `q`. Neither pixel pitch nor isocenter enters: the ramp kernel is homogeneous of degree -2.
 
-use crate::backproject::{Backprojector, FilteredView, backprojector};
+use crate::backproject::{Backprojector, FilteredView, backprojector, touched_zeros};
 use crate::error::ReconstructError;
 use crate::extrapolated::Extrapolated;
 use crate::field_of_view::field_of_view;
@@ -15,13 +15,16 @@ use crate::second_pass::SecondPass;
 use crate::second_pass::missing::{MissingViews, Neighbour, OnArc, missing_between};
 use crate::signal::{Rows, Samples, line_integrals};
 use crate::view_filter::ViewFilter;
-use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume, mask};
+use carm::{ProjectionMatrix, Provenance, Quantity, Stage, Volume, VolumeGrid, mask};
+use ndarray::Array3;
 use std::sync::Arc;
 
 /// A source farther than this share of the radius from the planned orbit is not of this scan.
 const MAX_OFF_ORBIT: f64 = 0.1;
 /// Samples that are looked through before it is asked whether one was no number.
 const CHECKED_AT_ONCE: usize = 4096;
+/// Views of the last blocks of a sweep.
+const LAST_BLOCK_VIEWS: usize = 2;
 /// Steps by which a sweep may miss its planned ends before its weights no longer suit.
 const MAX_MISSING_STEPS: f64 = 2.0;
 
@@ -44,6 +47,8 @@ pub struct Fdk {
     /// A buffer for the next view's line integrals.
     line_integrals: Vec<f32>,
     backprojector: Box<dyn Backprojector>,
+    /// Memory for the first version of the volume and of its mask.
+    first: (Vec<f32>, Vec<u8>),
     block: Vec<FilteredView>,
     spare: Vec<FilteredView>,
     last: Option<Waiting>,
@@ -95,6 +100,7 @@ impl Fdk {
             filter: ViewFilter::new(&plan),
             line_integrals: Vec::new(),
             backprojector,
+            first: (touched_zeros(plan.grid().voxel_count()), touched_zeros(plan.grid().voxel_count())),
             block: Vec::with_capacity(plan.options.block_views),
             spare,
             last: None,
@@ -153,7 +159,9 @@ impl Fdk {
             matrix: input.projection_matrix.with_pixels_averaged([1, plan.options.rows_averaged]),
             line_integrals: line_integrals_of_view,
         });
-        if self.block.len() >= plan.options.block_views {
+        // What comes last comes in small blocks, so that little is left to do once all are there.
+        let is_last = self.views + plan.options.block_views > plan.scan.views().len();
+        if self.block.len() >= if is_last { LAST_BLOCK_VIEWS } else { plan.options.block_views } {
             self.backproject(observer);
         }
         Ok(())
@@ -176,24 +184,40 @@ impl Fdk {
         mut self,
         observer: &mut dyn Observer,
     ) -> Result<(Volume, SecondPass), ReconstructError> {
+        let volume = self.first_version(observer)?;
+        let Self { plan, filter, missing, .. } = self;
+        Ok((volume, SecondPass { plan, filter, missing }))
+    }
+
+    /// Back-projects what is left and gives a copy of the volume in 1/mm; no more views can come.
+    ///
+    /// For who hands it on at once: [`Fdk::finish_first_pass`] then gives the same to be refined.
+    ///
+    /// # Errors
+    /// As [`Fdk::finish`].
+    pub fn first_version(&mut self, observer: &mut dyn Observer) -> Result<Volume, ReconstructError> {
         if self.views < 3 {
             return Err(ReconstructError::TooFewViews { needed: 3, found: self.views });
         }
         self.check_coverage()?;
         self.release_final();
         self.backproject(observer);
-        let Self { plan, backprojector, views, truncated_views, filter, missing, masks, .. } = self;
-        let backend = backprojector.name();
-        let mut values = None;
-        let mut backprojector = Some(backprojector);
-        observer.stage("volume-order", &mut || values = backprojector.take().map(|b| b.finish()));
-        let mut volume = Volume::new(*plan.grid(), values.expect("the stage ran"), Quantity::MuPerMm);
-        volume.provenance = provenance(&plan, backend, views, truncated_views);
+        let grid = *self.plan.grid();
+        let (mut values, mut bits) = std::mem::take(&mut self.first);
+        observer.stage("volume-order", &mut || {
+            values.resize(grid.voxel_count(), 0.0);
+            self.backprojector.write_sum(&mut values);
+        });
+        let mut volume = Volume::new(grid, in_grid(&grid, values), Quantity::MuPerMm);
+        volume.provenance =
+            provenance(&self.plan, self.backprojector.name(), self.views, self.truncated_views);
         observer.stage("masks", &mut || {
-            volume.mask = Some(plan.layout.volume_from_columns(&masks));
+            bits.resize(grid.voxel_count(), 0);
+            self.plan.layout.write_volume(&self.masks, &mut bits);
+            volume.mask = Some(in_grid(&grid, std::mem::take(&mut bits)));
             MaskCounts::tell_of(&mut volume);
         });
-        Ok((volume, SecondPass { plan, filter, missing }))
+        Ok(volume)
     }
 
     fn check(&self, plan: &FdkPlan, input: &ViewInput<'_>) -> Result<(), ReconstructError> {
@@ -261,6 +285,11 @@ impl Fdk {
         observer.stage("back-projection", &mut || self.backprojector.add(&self.block));
         self.spare.append(&mut self.block);
     }
+}
+
+fn in_grid<T>(grid: &VolumeGrid, values: Vec<T>) -> Array3<T> {
+    let [nx, ny, nz] = grid.shape;
+    Array3::from_shape_vec((nz, ny, nx), values).expect("a value for each voxel")
 }
 
 fn provenance(plan: &FdkPlan, backend: String, views: usize, truncated_views: usize) -> Provenance {

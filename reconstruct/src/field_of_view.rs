@@ -78,38 +78,37 @@ impl Seen {
         Self { planes: between(p, 1, rows).into_iter().chain(between(p, 0, [0.0, last_column])).collect() }
     }
 
-    /// The whole indices along a column of `length` voxels, `start + index * step`, that lie inside.
-    pub(crate) fn range(&self, start: &Vector4<f64>, step: &Vector4<f64>, length: usize) -> Range<usize> {
-        let rises = self.planes.iter().map(|plane| (plane, plane.dot(step)));
-        let [low, high] = interval(rises, start);
-        whole(low.max(0.0), high.min(length as f64 - 1.0))
-    }
-
     /// For many columns of one direction.
-    fn along(self, step: &Vector4<f64>) -> Bounds {
+    pub(crate) fn along(self, step: &Vector4<f64>) -> Bounds {
         Bounds(self.planes.into_iter().map(|plane| (plane, plane.dot(step))).collect())
     }
 }
 
 /// The pyramid that a view sees, with how fast columns of one direction rise above each plane.
-struct Bounds(Vec<(Vector4<f64>, f64)>);
+pub(crate) struct Bounds(Vec<(Vector4<f64>, f64)>);
 
-/// First and last index along a column from `start` on that lie inside the planes, given with the column's rise above each
-/// from one index to the next; empty when they cross.
-fn interval<'a>(planes: impl Iterator<Item = (&'a Vector4<f64>, f64)>, start: &Vector4<f64>) -> [f64; 2] {
-    let mut interval = [f64::NEG_INFINITY, f64::INFINITY];
-    for (plane, rise) in planes {
-        let at_start = plane.dot(start);
-        let zero = -at_start / rise;
-        if rise > 0.0 {
-            interval[0] = interval[0].max(zero);
-        } else if rise < 0.0 {
-            interval[1] = interval[1].min(zero);
-        } else if at_start < 0.0 {
-            return [f64::INFINITY, f64::NEG_INFINITY];
-        }
+impl Bounds {
+    /// The whole indices along a column of `length` voxels from `start` on that lie inside.
+    pub(crate) fn range(&self, start: &Vector4<f64>, length: usize) -> Range<usize> {
+        whole_within(self.interval(start), length)
     }
-    interval
+
+    /// First and last index along a column from `start` on that lie inside the planes; empty when they cross.
+    fn interval(&self, start: &Vector4<f64>) -> [f64; 2] {
+        let mut interval = [f64::NEG_INFINITY, f64::INFINITY];
+        for (plane, rise) in &self.0 {
+            let at_start = plane.dot(start);
+            let zero = -at_start / rise;
+            if *rise > 0.0 {
+                interval[0] = interval[0].max(zero);
+            } else if *rise < 0.0 {
+                interval[1] = interval[1].min(zero);
+            } else if at_start < 0.0 {
+                return [f64::INFINITY, f64::NEG_INFINITY];
+            }
+        }
+        interval
+    }
 }
 
 /// The two planes through the source between which a point's pixel coordinate `axis` lies within `range`, for depths
@@ -141,13 +140,13 @@ fn mark(
     let mut all = [0.0, length as f64 - 1.0];
     let Scratch { seen, directions } = scratch;
     seen.clear();
-    seen.extend(asked.iter().map(|(Bounds(planes), _)| {
-        let [low, high] = interval(planes.iter().map(|(plane, rise)| (plane, *rise)), &start);
+    seen.extend(asked.iter().map(|(bounds, _)| {
+        let [low, high] = bounds.interval(&start);
         all = [all[0].max(low), all[1].min(high)];
         // Rounded here only, so that no view's interval widens another's.
-        whole(low.max(0.0), high.min(length as f64 - 1.0))
+        whole_within([low, high], length)
     }));
-    let seen_by_all = whole(all[0], all[1]);
+    let seen_by_all = whole_within(all, length);
     // Of what all see nothing more is asked where that is half a turn for sure.
     let settled = if is_half_turn_sure { seen_by_all.clone() } else { 0..0 };
     bits[settled.clone()].fill(mask::COVERED);
@@ -174,7 +173,7 @@ fn mark(
 }
 
 /// The parts of a range before and after another; all of it where that is empty.
-fn beside(range: &Range<usize>, settled: &Range<usize>) -> [Range<usize>; 2] {
+pub(crate) fn beside(range: &Range<usize>, settled: &Range<usize>) -> [Range<usize>; 2] {
     if settled.is_empty() {
         return [range.clone(), 0..0];
     }
@@ -183,7 +182,8 @@ fn beside(range: &Range<usize>, settled: &Range<usize>) -> [Range<usize>; 2] {
     [before, after].map(|part| if part.start < part.end { part } else { 0..0 })
 }
 
-/// The whole numbers from `low`, not negative, to `high`.
-fn whole(low: f64, high: f64) -> Range<usize> {
+/// The whole numbers of an interval that index one of `length`.
+fn whole_within([low, high]: [f64; 2], length: usize) -> Range<usize> {
+    let (low, high) = (low.max(0.0), high.min(length as f64 - 1.0));
     if low <= high { low.ceil() as usize..high.floor() as usize + 1 } else { 0..0 }
 }

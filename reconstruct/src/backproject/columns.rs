@@ -3,10 +3,10 @@
 //! Bands of voxel columns go to threads; within a band, tiles of 8 x 8 columns take all views of a block, so
 //! that the detector columns they share stay in the cache.
 
-use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING, columns_avx2, columns_avx512};
+use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING};
+use super::{columns_avx2, columns_avx512, touched_zeros};
 use multiversion::multiversion;
 use nalgebra::Matrix3x4;
-use ndarray::Array3;
 use rayon::prelude::*;
 
 /// Side of a tile, in columns.
@@ -37,10 +37,7 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn new(layout: ColumnLayout, isa: Isa) -> Self {
         assert!(isa.is_available(), "{isa:?} asked for on a CPU without it");
-        let mut sum = vec![0.0; layout.len()];
-        // Pages are touched now, not under the first views of a spin.
-        sum.par_chunks_mut(1 << 16).for_each(|part| part.fill(0.0));
-        Self { sum, layout, isa }
+        Self { sum: touched_zeros(layout.len()), layout, isa }
     }
 }
 
@@ -58,8 +55,8 @@ impl Backprojector for Columns {
         );
     }
 
-    fn finish(self: Box<Self>) -> Array3<f32> {
-        self.layout.volume_from_columns(&self.sum)
+    fn write_sum(&self, values: &mut [f32]) {
+        self.layout.write_volume(&self.sum, values);
     }
 }
 

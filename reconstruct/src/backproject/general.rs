@@ -1,8 +1,7 @@
 //! The path for volumes oblique to the rotation axis: position, depth and both interpolations per voxel.
 
-use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING};
+use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING, touched_zeros};
 use nalgebra::{Point3, Vector3};
-use ndarray::Array3;
 use rayon::prelude::*;
 
 /// The CPU backend for any orientation.
@@ -17,7 +16,7 @@ impl General {
         assert!(isa.is_available(), "{isa:?} asked for on a CPU without it");
         // No 512-bit form: the AVX2 code generation serves.
         let isa = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
-        Self { sum: vec![0.0; layout.len()], layout, isa }
+        Self { sum: touched_zeros(layout.len()), layout, isa }
     }
 }
 
@@ -46,8 +45,8 @@ impl Backprojector for General {
         });
     }
 
-    fn finish(self: Box<Self>) -> Array3<f32> {
-        self.layout.volume_from_columns(&self.sum)
+    fn write_sum(&self, values: &mut [f32]) {
+        self.layout.write_volume(&self.sum, values);
     }
 }
 

@@ -102,6 +102,14 @@ impl FilteredView {
     }
 }
 
+/// Zeros whose pages are touched now, not under the first views of a spin or after its last.
+pub(crate) fn touched_zeros<T: Copy + Default + Send>(count: usize) -> Vec<T> {
+    use rayon::prelude::*;
+    let mut zeros = vec![T::default(); count];
+    zeros.par_chunks_mut(1 << 16).for_each(|part| part.fill(T::default()));
+    zeros
+}
+
 /// How voxels lie in the accumulator: `[slow][fast][along]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnLayout {
@@ -212,9 +220,17 @@ impl ColumnLayout {
 
     /// Puts an accumulator into the order of a volume, `[z, y, x]`.
     pub(crate) fn volume_from_columns<T: Copy + Default + Send + Sync>(&self, columns: &[T]) -> Array3<T> {
+        let [nx, ny, nz] = self.grid.shape;
+        let mut values = Array3::default((nz, ny, nx));
+        self.write_volume(columns, values.as_slice_mut().expect("standard layout"));
+        values
+    }
+
+    /// As [`Self::volume_from_columns`], into memory that is there.
+    pub(crate) fn write_volume<T: Copy + Default + Send + Sync>(&self, columns: &[T], values: &mut [T]) {
         use rayon::prelude::*;
         let [nx, ny, nz] = self.grid.shape;
-        let mut values = vec![T::default(); nx * ny * nz];
+        assert_eq!(values.len(), nx * ny * nz, "a value for each voxel of the grid");
         let (stride, fast) = (self.stride, self.fast_count());
         match self.along {
             0 => values.par_chunks_mut(nx).enumerate().for_each(|(column, out)| {
@@ -223,17 +239,26 @@ impl ColumnLayout {
             1 => values.par_chunks_mut(nx * ny).enumerate().for_each(|(z, slice)| {
                 transpose_into(&columns[z * fast * stride..][..fast * stride], stride, nx, slice, ny);
             }),
-            _ => values.par_chunks_mut(nx * ny * BLOCK).enumerate().for_each(|(block, slices)| {
-                let count = slices.len() / (nx * ny);
-                transpose_into(&columns[block * BLOCK..], stride, nx * ny, slices, count);
-            }),
+            _ => {
+                // A few blocks of slices for each task, so that it reads a few lines of the cache from each column.
+                let share = nz.div_ceil(rayon::current_num_threads());
+                let slices_at_once = share.next_multiple_of(BLOCK).min(BLOCKS_AT_ONCE * BLOCK);
+                let parts = values.par_chunks_mut(nx * ny * slices_at_once);
+                parts.enumerate().for_each(|(part, slices)| {
+                    let count = slices.len() / (nx * ny);
+                    transpose_into(&columns[part * slices_at_once..], stride, nx * ny, slices, count);
+                });
+            }
         }
-        Array3::from_shape_vec((nz, ny, nx), values).expect("sizes of the grid")
     }
 }
 
 /// A transposed block's side: one line of the cache holds a row of it.
 const BLOCK: usize = 16;
+/// Blocks of slices that one task transposes at most.
+const BLOCKS_AT_ONCE: usize = 4;
+/// Rows that are transposed together: so many lines of the cache each page is visited for.
+const ROWS_AT_ONCE: usize = 16 * BLOCK;
 
 /// `rows[i][k]`, `i < width` and with the given stride, into `transposed[k][i]`, `k < height`.
 ///
@@ -246,18 +271,21 @@ fn transpose_into<T: Copy + Default>(
     transposed: &mut [T],
     height: usize,
 ) {
-    for k in (0..height).step_by(BLOCK) {
-        let high = BLOCK.min(height - k);
-        for i in (0..width).step_by(BLOCK) {
-            let wide = BLOCK.min(width - i);
-            let mut block = [[T::default(); BLOCK]; BLOCK];
-            for (across, row) in rows[i * stride + k..].chunks(stride).take(wide).enumerate() {
-                for (line, value) in block.iter_mut().zip(&row[..high]) {
-                    line[across] = *value;
+    for first in (0..width).step_by(ROWS_AT_ONCE) {
+        let end = (first + ROWS_AT_ONCE).min(width);
+        for k in (0..height).step_by(BLOCK) {
+            let high = BLOCK.min(height - k);
+            for i in (first..end).step_by(BLOCK) {
+                let wide = BLOCK.min(end - i);
+                let mut block = [[T::default(); BLOCK]; BLOCK];
+                for (across, row) in rows[i * stride + k..].chunks(stride).take(wide).enumerate() {
+                    for (line, value) in block.iter_mut().zip(&row[..high]) {
+                        line[across] = *value;
+                    }
                 }
-            }
-            for (line, block) in transposed[k * width + i..].chunks_mut(width).zip(&block[..high]) {
-                line[..wide].copy_from_slice(&block[..wide]);
+                for (line, block) in transposed[k * width + i..].chunks_mut(width).zip(&block[..high]) {
+                    line[..wide].copy_from_slice(&block[..wide]);
+                }
             }
         }
     }
@@ -351,8 +379,8 @@ pub trait Backprojector: Send {
     fn name(&self) -> String;
     /// Adds views.
     fn add(&mut self, views: &[FilteredView]);
-    /// The sum of everything added, `[z, y, x]`.
-    fn finish(self: Box<Self>) -> Array3<f32>;
+    /// Writes the sum of everything added so far, `[z, y, x]`.
+    fn write_sum(&self, values: &mut [f32]);
 }
 
 /// Makes the chosen backend for a layout. `has_parallel_columns`: the views' detector columns are parallel to

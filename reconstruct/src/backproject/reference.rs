@@ -1,7 +1,6 @@
 //! Defines back-projection: every voxel, every view, bilinear, in `f64`.
 
 use super::{Backprojector, ColumnLayout, FilteredView, PADDING};
-use ndarray::Array3;
 
 /// The slow backend.
 pub struct Reference {
@@ -41,8 +40,9 @@ impl Backprojector for Reference {
         }
     }
 
-    fn finish(self: Box<Self>) -> Array3<f32> {
-        self.layout.volume_from_columns(&self.sum).mapv(|value| value as f32)
+    fn write_sum(&self, values: &mut [f32]) {
+        let sum = self.layout.volume_from_columns(&self.sum);
+        values.iter_mut().zip(&sum).for_each(|(value, sum)| *value = *sum as f32);
     }
 }
 

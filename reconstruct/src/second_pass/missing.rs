@@ -145,7 +145,10 @@ impl MissingViews {
             for gap in &self.gaps {
                 sum.add(&gap.views(plan, &body, filter));
             }
-            before = std::mem::replace(&mut volume.values, &first + &sum.finish());
+            let mut values = first.clone();
+            sum.write_sum(values.as_slice_mut().expect("standard layout"));
+            values += &first;
+            before = std::mem::replace(&mut volume.values, values);
         }
         Ok(())
     }

@@ -347,15 +347,15 @@ impl Reconstruction {
                 return Err(SessionError::Cancelled);
             }
         }
-        let Self { fdk, mut made, position, has_second_pass, .. } = self;
+        let Self { mut fdk, mut made, position, has_second_pass, .. } = self;
         let mu_water_per_mm = description.beam.mu_water_per_mm;
         let last_arrival = position.checked_sub(1).and_then(|last| shared.arrival(last));
-        let (first, second_pass) = fdk.finish_first_pass(&mut made.stages)?;
+        let mut first = fdk.first_version(&mut made.stages)?;
         if has_second_pass {
-            let mut published = first.clone();
-            to_hu(&mut published, mu_water_per_mm);
+            to_hu(&mut first, mu_water_per_mm);
             made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
-            made.first_version = Some(published);
+            made.first_version = Some(first);
+            let (first, second_pass) = fdk.finish_first_pass(&mut made.stages)?;
             made.volume = Some(finish(first, Some(second_pass), mu_water_per_mm, &mut made.stages)?);
             made.refined_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
         } else {
