@@ -41,6 +41,7 @@ pub mod grow;
 mod lattice;
 mod levels;
 pub mod morphology;
+mod nearest;
 mod orient;
 mod progress;
 pub mod random_walker;

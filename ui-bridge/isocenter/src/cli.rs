@@ -568,6 +568,8 @@ pub enum TargetChoice {
     Calcification,
     /// Everything inside the skin.
     Skin,
+    /// Vertebrae one by one, named where ribs or sacrum show how to count them.
+    Vertebrae,
 }
 
 impl std::fmt::Display for TargetChoice {

@@ -172,6 +172,7 @@ impl From<crate::cli::TargetChoice> for Target {
             TargetChoice::Bone => Self::Bone,
             TargetChoice::Vessel => Self::Vessel,
             TargetChoice::Metal => Self::Metal,
+            TargetChoice::Vertebrae => Self::Vertebrae,
             TargetChoice::Calcification => Self::Calcification,
             TargetChoice::Skin => Self::Skin,
         }
