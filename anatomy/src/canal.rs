@@ -9,11 +9,12 @@ use rayon::prelude::*;
 const AREA_MM2: [f64; 2] = [70.0, 900.0];
 /// Its content against soft tissue: dural sac with some fat, HU.
 const CONTENT_HU: [f32; 2] = [-75.0, 45.0];
-/// How fast its centre may move from slice to slice: mm for each mm of height, and a slack, mm.
+/// How fast its centre may move from slice to slice: mm for each mm of height, a slack, and the most over any gap, mm.
 const SLOPE_MAX: f64 = 0.9;
 const SLACK_MM: f64 = 2.5;
-/// Slices without a closed ring between two with one: the gaps between laminae, mm.
-const GAP_MAX_MM: f64 = 16.0;
+const MOVE_MAX_MM: f64 = 12.0;
+/// Slices without a closed ring between two with one: the gaps between laminae, as thick slices show them, mm.
+const GAP_MAX_MM: f64 = 32.0;
 /// Least length that is a canal and not a marrow cavity seen once, mm.
 const LENGTH_MIN_MM: f64 = 12.0;
 /// Farther than this from the body's middle plane lie the marrow cavities of limbs and hips, mm.
@@ -105,7 +106,10 @@ fn longest_chain(candidates: &[CanalSlice], [sz, sy, sx]: [f64; 3]) -> Vec<usize
             }
             let moved = ((candidate.centre[0] - previous.centre[0]) * sy)
                 .hypot((candidate.centre[1] - previous.centre[1]) * sx);
-            if height > 0.0 && moved <= SLACK_MM + SLOPE_MAX * height && best[before].0 > chosen.0 {
+            if height > 0.0
+                && moved <= (SLACK_MM + SLOPE_MAX * height).min(MOVE_MAX_MM)
+                && best[before].0 > chosen.0
+            {
                 chosen = (best[before].0, Some(before));
             }
         }

@@ -42,19 +42,20 @@ mod tests {
 
     #[test]
     fn the_nearer_marker_wins_along_the_mask_and_tolls_count() {
-        // Two rows that meet at their ends only: beside marker 1 lies voxel 0 of the second row, 12 steps away from it.
+        // A row, its way back below, and one voxel that joins their ends.
         let lattice = Lattice { shape: [1, 3, 7], spacing_mm: [1.0; 3] };
         let basin: Vec<bool> = (0..21).map(|i| !(7..13).contains(&i)).collect();
-        let mut labels = vec![0; 21];
-        (labels[0], labels[16]) = (1, 2);
-        shared(|_| 1.0, &basin, &lattice, &mut labels);
-        assert_eq!(labels[..7], [1, 1, 1, 1, 1, 1, 2]);
-        assert_eq!(labels[7..13], [0; 6]);
-        assert_eq!(labels[13..], [2; 8]);
-        let mut labels = vec![0; 21];
-        (labels[0], labels[16]) = (1, 2);
-        shared(|i| if i == 17 { 9.0 } else { 1.0 }, &basin, &lattice, &mut labels);
-        assert_eq!(labels[13..], [1, 2, 2, 2, 1, 1, 1, 1].map(|label| if label == 1 { labels[20] } else { 2 }));
-        assert_eq!(labels[20], 1);
+        let shares = |toll: &dyn Fn(usize) -> f32| {
+            let mut labels = vec![0; 21];
+            (labels[0], labels[17]) = (1, 2);
+            shared(toll, &basin, &lattice, &mut labels);
+            labels
+        };
+        let even = shares(&|_| 1.0);
+        assert_eq!(even[..7], [1, 1, 1, 1, 1, 1, 2]);
+        assert_eq!(even[7..], [0, 0, 0, 0, 0, 0, 2, 2, 2, 2, 2, 2, 2, 2]);
+        let with_toll = shares(&|i| if i == 18 { 9.0 } else { 1.0 });
+        assert_eq!(with_toll[..7], [1; 7]);
+        assert_eq!(with_toll[13..], [1, 2, 2, 2, 2, 2, 1, 1]);
     }
 }

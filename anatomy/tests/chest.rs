@@ -84,3 +84,33 @@ fn chest_skin_holds_the_body() {
     }
     assert!(share_of(0.0, &skin, &classes) < 0.01);
 }
+
+/// Centres of mass of the vertebrae in the label map that the classes of `tests/data` were made from, LPS, mm.
+const VERTEBRAE: [(&str, [f64; 3]); 15] = [
+    ("L3", [21.0, 28.0, -333.0]),
+    ("L2", [23.0, 40.0, -313.0]),
+    ("L1", [22.0, 51.0, -285.0]),
+    ("T12", [17.0, 62.0, -259.0]),
+    ("T11", [12.0, 72.0, -232.0]),
+    ("T10", [7.0, 80.0, -209.0]),
+    ("T9", [3.0, 86.0, -187.0]),
+    ("T8", [0.0, 90.0, -164.0]),
+    ("T7", [0.0, 91.0, -140.0]),
+    ("T6", [-1.0, 87.0, -117.0]),
+    ("T5", [0.0, 80.0, -96.0]),
+    ("T4", [0.0, 70.0, -77.0]),
+    ("T3", [-1.0, 58.0, -59.0]),
+    ("T2", [-3.0, 44.0, -44.0]),
+    ("T1", [-4.0, 30.0, -30.0]),
+];
+
+#[test]
+fn chest_vertebrae_are_named_from_the_last_rib() {
+    let (spine, _) = found(Target::Vertebrae, 2);
+    for (name, centre) in VERTEBRAE {
+        let structure = spine.structures.iter().find(|structure| structure.name == name);
+        let away = structure.map(|structure| (structure.centre - nalgebra::Point3::from(centre)).norm());
+        assert!(away.is_some_and(|mm| mm < 8.0), "{name}: {away:?} mm");
+    }
+    assert!(spine.notes.iter().any(|note| note.contains("lowest rib")), "{:?}", spine.notes);
+}

@@ -16,10 +16,10 @@ const T1: isize = 16;
 /// under it. Seen on the chest CT LIDC-IDRI-0001, whose ribs lie from 0.07 below to 0.66 above.
 const BELOW_DISC: f64 = 0.15;
 /// Wings of a sacrum fill this share of their place, over so many mm.
-const WING_SHARE: f32 = 0.4;
+const WING_SHARE: f32 = 0.35;
 const WING_MM: usize = 20;
-/// The disc above the sacrum lies this near to the wings' upper end, mm.
-const PROMONTORY_MM: f64 = 18.0;
+/// The disc above the sacrum lies from here to here above the wings' upper end, mm; one below it lies within the sacrum.
+const PROMONTORY_MM: [f64; 2] = [-4.0, 18.0];
 
 /// What the field shows of the order of the vertebrae.
 pub(super) struct Count {
@@ -77,7 +77,7 @@ pub(super) fn count(bounds: &[Disc], ribs: &[Rib], profiles: &Profiles) -> Count
     let signs: Vec<String> = said
         .iter()
         .map(|(sign, offset)| {
-            format!("{sign}, by which the lowest is {}", name(*offset, 0).unwrap_or("none"))
+            format!("{sign}, by which the lowest is {}", name(*offset, 0).unwrap_or("the sacrum"))
         })
         .collect();
     match agree {
@@ -116,10 +116,7 @@ fn above_sacrum(bounds: &[Disc], profiles: &Profiles) -> Option<usize> {
         }
     }
     let end = end? as f64;
-    let nearest = (0..bounds.len()).min_by(|a, b| {
-        let away = |i: &usize| (bounds[*i].place as f64 - end).abs();
-        away(a).total_cmp(&away(b))
-    })?;
-    ((bounds[nearest].place as f64 - end).abs() <= PROMONTORY_MM && nearest + 1 < bounds.len())
-        .then_some(nearest)
+    let above = |disc: &Disc| disc.place as f64 - end;
+    let promontory = bounds.iter().position(|disc| above(disc) >= PROMONTORY_MM[0])?;
+    (above(&bounds[promontory]) <= PROMONTORY_MM[1] && promontory + 1 < bounds.len()).then_some(promontory)
 }
