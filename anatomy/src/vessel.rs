@@ -10,6 +10,7 @@ mod walk;
 
 use crate::body::Body;
 use crate::bone::Bone;
+use crate::components::{components, mask_of};
 use crate::error::AnatomyError;
 use crate::progress::Progress;
 use crate::sampled::place;
@@ -26,6 +27,8 @@ const REACH_DIAGONALS: f64 = 0.5;
 /// A section stands for a slab of this share of its radius to either side, and so many voxel diagonals.
 const SLAB_SHARE: f64 = 0.4;
 const SLAB_DIAGONALS: f64 = 0.3;
+/// A larger piece that is brighter than a vessel's blood is another vessel, a smaller one is calcified wall, ml.
+const CALCIFIED_MAX_ML: f64 = 0.5;
 /// The aorta of a body in the field of view holds at least this, ml.
 const AORTA_MIN_ML: f64 = 3.0;
 
@@ -52,7 +55,7 @@ pub(crate) fn find<'a>(
         return Err(AnatomyError::TargetAbsent { target: "vessel", reason });
     }
     let name = if seeds.is_empty() { "aorta" } else { "vessel" };
-    let middle = sections.iter().map(|s| s.half_hu).sum::<f32>() / sections.len().max(1) as f32;
+    let middle = sections.iter().map(|s| s.levels.half).sum::<f32>() / sections.len().max(1) as f32;
     Ok(Found {
         target: Target::Vessel,
         labels,
@@ -82,6 +85,7 @@ fn aorta(body: &Body, bone: &Bone) -> Result<Walked, AnatomyError> {
 fn lumen(body: &Body, bone: &Bone, sections: &[Section]) -> Vec<u16> {
     let lattice = &body.lattice;
     let owner = nearest_sections(body, sections);
+    let is_other = other_vessels(body, bone, sections, &owner);
     let mut labels = vec![0_u16; lattice.len()];
     let mut queue = VecDeque::new();
     for section in sections {
@@ -96,13 +100,26 @@ fn lumen(body: &Body, bone: &Bone, sections: &[Section]) -> Vec<u16> {
     while let Some(index) = queue.pop_front() {
         lattice.for_neighbours(index, |near, _| {
             let Some(section) = owner[near].checked_sub(1).map(|i| &sections[i as usize]) else { return };
-            if labels[near] == 0 && !bone.mask[near] && body.hu[near] > section.half_hu {
+            let is_lumen = body.hu[near] > section.levels.half && !is_other[near];
+            if labels[near] == 0 && !bone.mask[near] && is_lumen {
                 labels[near] = 1;
                 queue.push_back(near);
             }
         });
     }
     labels
+}
+
+/// Pieces within reach of the centreline that are brighter than its blood, but for the small ones.
+fn other_vessels(body: &Body, bone: &Bone, sections: &[Section], owner: &[u32]) -> Vec<bool> {
+    let is_bright = |i: usize| {
+        let section = owner[i].checked_sub(1).map(|section| &sections[section as usize]);
+        section.is_some_and(|section| body.hu[i] > section.levels.bright) && !bone.mask[i]
+    };
+    let bright: Vec<bool> = (0..body.lattice.len()).map(is_bright).collect();
+    let large = CALCIFIED_MAX_ML * 1000.0 / body.lattice.voxel_mm3();
+    let pieces = components(&bright, &body.lattice);
+    mask_of(pieces.iter().filter(|piece| piece.voxels.len() as f64 > large), &body.lattice)
 }
 
 /// For each voxel within reach of the centreline one more than the number of its nearest section; 0 elsewhere.

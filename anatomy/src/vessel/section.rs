@@ -1,5 +1,6 @@
 //! One section across a vessel, measured by rays.
 
+use super::start::Levels;
 use crate::body::Body;
 use crate::lattice::Lattice;
 use crate::sampled::sampled;
@@ -21,8 +22,8 @@ pub(crate) struct Section {
     pub direction: Vector3<f64>,
     /// Median distance from centre to wall, mm.
     pub radius_mm: f64,
-    /// Half-way from blood to its surroundings, HU.
-    pub half_hu: f32,
+    /// What counts as its blood, HU.
+    pub levels: Levels,
     /// Share of the rays that found no wall.
     pub open_share: f64,
 }
@@ -35,15 +36,15 @@ impl Section {
 
     /// Measures a section and moves its centre to the middle of its walls; none outside the data or outside blood.
     ///
-    /// `expected_mm` is about how wide it is; `half_hu` tells blood from the rest.
+    /// `expected_mm` is about how wide it is; `levels` tell blood from the rest.
     pub(crate) fn measured(
         body: &Body,
         centre_mm: Vector3<f64>,
         direction: Vector3<f64>,
         expected_mm: f64,
-        half_hu: f32,
+        levels: Levels,
     ) -> Option<Self> {
-        if sampled(body, centre_mm)? < half_hu {
+        if !levels.hold(sampled(body, centre_mm)?) {
             return None;
         }
         let side = direction.cross(&smallest_axis(&direction)).try_normalize(1e-9)?;
@@ -53,7 +54,7 @@ impl Section {
             .map(|ray| {
                 let angle = ray as f64 / RAYS as f64 * std::f64::consts::TAU;
                 let outward = side * angle.cos() + other * angle.sin();
-                (outward, wall(body, centre_mm, outward, longest, half_hu))
+                (outward, wall(body, centre_mm, outward, longest, levels))
             })
             .collect();
         let open_share = rays.iter().filter(|(_, wall)| wall.is_none()).count() as f64 / RAYS as f64;
@@ -68,7 +69,7 @@ impl Section {
             * (2.0 / RAYS as f64);
         let shift =
             if shift.norm() > 0.5 * radius_mm { shift * (0.5 * radius_mm / shift.norm()) } else { shift };
-        Some(Self { centre_mm: centre_mm + shift, direction, radius_mm, half_hu, open_share })
+        Some(Self { centre_mm: centre_mm + shift, direction, radius_mm, levels, open_share })
     }
 }
 
@@ -79,13 +80,13 @@ fn smallest_axis(direction: &Vector3<f64>) -> Vector3<f64> {
     axis
 }
 
-/// Distance to where the grey value falls below `half_hu`, interpolated.
+/// Distance to where the grey value is blood's no more, interpolated.
 fn wall(
     body: &Body,
     centre_mm: Vector3<f64>,
     outward: Vector3<f64>,
     longest: f64,
-    half_hu: f32,
+    levels: Levels,
 ) -> Option<f64> {
     let step = STEP_SHARE * body.lattice.spacing_mm.iter().copied().fold(f64::INFINITY, f64::min);
     let mut before = sampled(body, centre_mm)?;
@@ -94,8 +95,9 @@ fn wall(
         away += step;
         // Beyond the data there is no blood.
         let here = sampled(body, centre_mm + outward * away).unwrap_or(-1000.0);
-        if here < half_hu {
-            let share = f64::from((before - half_hu) / (before - here).max(1e-3));
+        if !levels.hold(here) {
+            let border = if here < levels.half { levels.half } else { levels.bright };
+            let share = f64::from((before - border).abs() / (before - here).abs().max(1e-3));
             return Some(away - step + share * step);
         }
         before = here;

@@ -27,6 +27,8 @@ const STEEP: f64 = 0.8;
 const MARGIN_MM: f64 = 20.0;
 /// Region around a seed, mm.
 const SEED_MM: f64 = 30.0;
+/// The aorta's blood is at most this share of its height above soft tissue brighter than what the field holds most of.
+const BRIGHTER_SHARE: f32 = 0.5;
 /// Blood is within this share of its height above soft tissue.
 const BLOOD_SHARE: f32 = 0.25;
 /// A seed is at least this much brighter than soft tissue, HU.
@@ -40,8 +42,23 @@ pub(super) struct Start {
     pub direction: Vector3<f64>,
     /// About how wide it is, mm.
     pub radius_mm: f64,
-    /// Half-way from blood to its surroundings, HU.
-    pub half_hu: f32,
+    /// What counts as its blood, HU.
+    pub levels: Levels,
+}
+
+/// What counts as blood of one vessel, HU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Levels {
+    /// Half-way from blood to its surroundings.
+    pub half: f32,
+    /// Brighter is another vessel's less diluted contrast medium.
+    pub bright: f32,
+}
+
+impl Levels {
+    pub(super) fn hold(&self, hu: f32) -> bool {
+        hu >= self.half && hu <= self.bright
+    }
 }
 
 /// Steep tubes of blood in front of the spine, the strongest first: the aorta is one of them.
@@ -69,8 +86,9 @@ pub(super) fn of_aorta(body: &Body, bone: &Bone) -> Result<Vec<Start>, AnatomyEr
     for (index, tube) in found {
         let centre_mm = place(&body.lattice, region.body_index(index));
         if starts.len() < TRIED && starts.iter().all(|s| (s.centre_mm - centre_mm).norm() > APART_MM) {
-            let half_hu = 0.5 * (blood + soft);
-            starts.push(Start { centre_mm, direction: tube.direction, radius_mm: tube.radius_mm, half_hu });
+            let levels =
+                Levels { half: 0.5 * (blood + soft), bright: blood + BRIGHTER_SHARE * (blood - soft) };
+            starts.push(Start { centre_mm, direction: tube.direction, radius_mm: tube.radius_mm, levels });
         }
     }
     if starts.is_empty() {
@@ -101,7 +119,8 @@ pub(super) fn at_seed(body: &Body, bone: &Bone, seed: usize) -> Result<Start, An
         centre_mm: place(&body.lattice, at),
         direction: tube.direction,
         radius_mm: tube.radius_mm,
-        half_hu: 0.5 * (hu + soft),
+        // A branch's own blood looks diluted where it is thin: the vessel that it comes from may be brighter.
+        levels: Levels { half: 0.5 * (hu + soft), bright: f32::INFINITY },
     })
 }
 

@@ -18,6 +18,9 @@ const NARROWER: f64 = 0.55;
 const TRIMMED: usize = 16;
 const TRIM_WIDER: f64 = 1.12;
 const TRIM_OPEN: f64 = 0.2;
+/// A section so much narrower than usual that it widens again by this factor is a neck.
+const NECK: f64 = 0.75;
+const BEYOND_NECK: f64 = 1.3;
 /// Sections that the median is taken from.
 const REMEMBERED: usize = 12;
 /// More rays than this without a wall are a leak.
@@ -48,16 +51,17 @@ impl Walked {
 
 /// Walks from a start in both directions.
 pub(super) fn both_ways(body: &Body, start: &Start) -> Walked {
-    let first =
-        match Section::measured(body, start.centre_mm, start.direction, start.radius_mm, start.half_hu) {
-            Some(first) => first,
-            None => return Walked { sections: Vec::new(), notes: Vec::new() },
-        };
+    let first = match Section::measured(body, start.centre_mm, start.direction, start.radius_mm, start.levels)
+    {
+        Some(first) => first,
+        None => return Walked { sections: Vec::new(), notes: Vec::new() },
+    };
     let mut notes = Vec::new();
     let mut sections = Vec::new();
     for sign in [-1.0, 1.0] {
         let (mut way, reason) = one_way(body, &first, sign);
         trim(&mut way);
+        take_back_to_neck(&mut way);
         let end = way.last().unwrap_or(&first);
         notes.push(format!("one end, radius {:.1} mm: {reason}", end.radius_mm));
         if sign < 0.0 {
@@ -80,7 +84,7 @@ fn one_way(body: &Body, first: &Section, sign: f64) -> (Vec<Section>, String) {
         if is_outside(body, ahead) {
             return (way.split_off(1), "it leaves the data".into());
         }
-        let Some(next) = Section::measured(body, ahead, last.direction, usual, last.half_hu) else {
+        let Some(next) = Section::measured(body, ahead, last.direction, usual, last.levels) else {
             return (way.split_off(1), "no blood ahead".into());
         };
         if next.open_share > OPEN_SHARE_MAX || next.radius_mm > WIDER * usual {
@@ -115,6 +119,25 @@ fn trim(way: &mut Vec<Section>) {
         |section: &Section| section.radius_mm > TRIM_WIDER * usual || section.open_share > TRIM_OPEN;
     while way.len() > before && way.last().is_some_and(is_leaking) {
         way.pop();
+    }
+}
+
+/// Takes back what lies beyond a neck near the end: an aorta is narrow at its valve, and widens again in the heart.
+fn take_back_to_neck(way: &mut Vec<Section>) {
+    let before = way.len().saturating_sub(TRIMMED);
+    if before == 0 {
+        return;
+    }
+    let usual = usual_radius(&way[..before]);
+    let radius = |i: usize| way[i].radius_mm;
+    let widest_from = |i: usize| way[i..].iter().map(|section| section.radius_mm).fold(0.0, f64::max);
+    let is_neck = |i: &usize| {
+        radius(*i) < NECK * usual
+            && radius(*i + 1) >= radius(*i)
+            && widest_from(*i) > BEYOND_NECK * radius(*i)
+    };
+    if let Some(neck) = (before..way.len() - 1).find(is_neck) {
+        way.truncate(neck + 1);
     }
 }
 
