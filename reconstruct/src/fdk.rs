@@ -159,9 +159,10 @@ impl Fdk {
             matrix: input.projection_matrix.with_pixels_averaged([1, plan.options.rows_averaged]),
             line_integrals: line_integrals_of_view,
         });
-        // What comes last comes in small blocks, so that little is left to do once all are there.
-        let is_last = self.views + plan.options.block_views > plan.scan.views().len();
-        if self.block.len() >= if is_last { LAST_BLOCK_VIEWS } else { plan.options.block_views } {
+        // What comes last comes in small blocks, so that little is left to do once all are there, and that in one.
+        let left = plan.scan.views().len().saturating_sub(self.views);
+        let size = if left < plan.options.block_views { LAST_BLOCK_VIEWS } else { plan.options.block_views };
+        if self.block.len() >= size && left > 0 {
             self.backproject(observer);
         }
         Ok(())

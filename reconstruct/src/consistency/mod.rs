@@ -29,11 +29,9 @@
 //! | columns in opposite order | 100 | 100 |
 //! | matrices off by 1 mm, slowly varying | 100 | 99 |
 //! | matrices off by 0.5 degrees, slowly varying | 99 | 82 |
-//! | matrices off by 1 mm, each for itself | 100 | 100* |
-//! | matrices off by 0.5 degrees, each for itself | 100 | 100* |
-//! | body 2 mm elsewhere in the middle 60 % of the arc | 100 | 96* |
-//!
-//! \* counted earlier, on a coarser detector with wider limits (seeds 2000 to 2099).
+//! | matrices off by 1 mm, each for itself | 100 | 100 |
+//! | matrices off by 0.5 degrees, each for itself | 100 | 100 |
+//! | body 2 mm elsewhere in the middle 60 % of the arc | 100 | 98 |
 //!
 //! Slow rotations that are missed in truncated bodies are those that hardly differ between the ends of the arc: the same
 //! ones go unseen however lines are weighted, and what lies outside the field takes up the rest.
