@@ -7,9 +7,10 @@ each class and inside the field of view:
   realistic  the whole patient with noise, blur, wobble and detector faults (no scatter, no lag)
 Prints one JSON object and writes OUT/real_ct.json. Needs numpy, scipy, nibabel and SimpleITK.
 """
-import json, pathlib, subprocess, sys
+import json, pathlib, sys
 import nibabel as nib, numpy as np, SimpleITK as sitk
 from scipy.ndimage import binary_erosion, map_coordinates
+from program import run
 
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 CLASSES = {1: "lung", 2: "soft tissue", 3: "contrast-filled blood", 4: "bone"}
@@ -35,13 +36,6 @@ def cut(source, target):
     x, y = np.meshgrid((np.arange(nx) - (nx - 1) / 2) * sx, (np.arange(ny) - (ny - 1) / 2) * sy, indexing="ij")
     values[np.hypot(x, y) > RADIUS_MM] = -1000
     nib.save(nib.Nifti1Image(values, image.affine), target)
-
-
-def run(binary, *arguments):
-    done = subprocess.run([binary, *map(str, arguments), "--json"], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return json.loads(done.stdout)
 
 
 def labels_on(shape, affine, radius_mm):

@@ -4,7 +4,8 @@ Simulates `spine-spin` over the chest CT of `tests/data` with volumes of 256 and
 each run as a device at its own speed, through ring, live view and reconstruction, and prints a table and one JSON object.
 Wants an otherwise idle machine. Writes OUT/real_time.json.
 """
-import json, pathlib, subprocess, sys
+import json, pathlib, sys
+from program import run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PATIENT = ROOT / "tests/data/lidc_idri_0001_thorax.nii.gz"
@@ -12,13 +13,6 @@ PROTOCOL = ROOT / "devices/simulated/protocols/spine-spin.toml"
 # Voxels a side and their size, mm: the protocol's own, then the same field finer.
 GRIDS = {256: 0.96, 384: 0.64}
 GOAL_MS = 300
-
-
-def run(binary, *arguments):
-    done = subprocess.run([binary, *map(str, arguments), "--json"], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return json.loads(done.stdout)
 
 
 def protocol(side, voxel_mm):

@@ -16,9 +16,10 @@ area under the curve for wrong voxels, within three voxels of the borders that w
 
 Prints a table and one JSON object, and writes OUT/segmentation.json. Needs numpy, scipy and nibabel.
 """
-import json, pathlib, subprocess, sys
+import json, pathlib, sys
 import nibabel as nib, numpy as np
 from scipy import ndimage
+from program import run
 
 SMALL = pathlib.Path(__file__).resolve().parent.parent / "data"
 BONE = [*range(25, 51), *range(69, 79), 91, *range(92, 117)]
@@ -43,13 +44,6 @@ def cases(data, out):
             ("small thorax, aorta", small, THORAX, "vessel", "aorta"),
             ("cone beam thorax, bone", out / "cone_thorax.nii.gz", THORAX, "bone", "cone"),
             ("cone beam abdomen, bone", out / "cone_abdomen.nii.gz", ABDOMEN, "bone", "cone")]
-
-
-def run(binary, *arguments):
-    done = subprocess.run([binary, *map(str, arguments), "--json"], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return json.loads(done.stdout)
 
 
 def on_grid(mask, affine, image):

@@ -7,10 +7,11 @@ views: rows not continued, continued with water, with the CT itself, and with a 
 (mean), cupping (rim less middle) and RMS in HU. Prints one JSON object, writes OUT/truncation.json and OUT/truncation.png,
 and exits 1 when the water body is off by more than 20 HU or 25 HU of cupping with water, 5 and 5 with the CT off.
 """
-import json, pathlib, subprocess, sys
+import json, pathlib, sys
 import nibabel as nib, numpy as np, SimpleITK as sitk
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_erosion, gaussian_filter
+from program import run
 
 CHEST = pathlib.Path(__file__).resolve().parent.parent / "data/lidc_idri_0001_thorax.nii.gz"
 FIELD_MM, HALF_HEIGHT_MM = 235.0, 40.0
@@ -18,13 +19,6 @@ RIM_MM, MIDDLE_MM = (85.0, 108.0), 35.0
 OFF_MM, OFF_DEG, GAIN = 3.0, 2.0, 1.03
 LIMITS_HU = {"water": (20.0, 25.0), "CT off": (5.0, 5.0)}
 SOFT_HU = 60.0
-
-
-def run(binary, *arguments):
-    done = subprocess.run([binary, *map(str, arguments), "--json"], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr}")
-    return json.loads(done.stdout)
 
 
 def ellipse(x, y, cx, cy, a, b):
