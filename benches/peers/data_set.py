@@ -32,13 +32,14 @@ WORKLOADS = {
 }
 
 
-def views(meta, wobble=False, yaw_deg=0.0, offset=0.0, seed=7):
+def views(meta, wobble=False, yaw_deg=0.0, offset=0.0, slide_mm=0.0, seed=7):
     """RTK's nine parameters of every view, mm and degrees, in the order of its AddProjection.
 
     `wobble`: smooth sag and small jitter, mm and degree sized, as calibrated C-arms show.
     `yaw_deg`: the detector turns about the rotation axis from -yaw to +yaw through the sweep while the source keeps its
     path; RTK's gantry angle is the detector's, so the source gets an offset in the turned system.
     `offset`: the detector is moved along its rows by this share of its width.
+    `slide_mm`: the detector slides along its rows from -slide to +slide through the sweep.
     """
     random = np.random.default_rng(seed)
     n = meta["n"]
@@ -67,7 +68,7 @@ def views(meta, wobble=False, yaw_deg=0.0, offset=0.0, seed=7):
             row[2] = (row[2] + yaw) % 360.0
             row[7] += row[0] * np.sin(np.deg2rad(-yaw))
             row[0] *= np.cos(np.deg2rad(yaw))
-        row[3] += offset * meta["nu"] * meta["su"]
+        row[3] += offset * meta["nu"] * meta["su"] + slide_mm * (2 * index / (n - 1) - 1)
         rows.append(row)
     return rows
 

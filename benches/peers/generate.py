@@ -1,7 +1,7 @@
 """generate.py OUT [w1 w2 w3] [--wobble] [--yaw DEG] [--offset SHARE] [--sphere] [--vol 256]: exact projections and the drawn phantom.
 
 Line integrals and phantom are RTK's (closed form, no projector): the Shepp-Logan phantom, or one sphere of water. Writes
-OUT/<name>[_wobble][_yaw<DEG>][_offset<SHARE>][_sphere] as data_set.py says.
+OUT/<name>[_wobble][_yaw<DEG>][_offset<SHARE>][_slide<MM>][_sphere] as data_set.py says.
 """
 
 import argparse
@@ -56,6 +56,7 @@ def main():
     parser.add_argument("--wobble", action="store_true")
     parser.add_argument("--yaw", type=float, default=0.0, help="detector yaw through the sweep, degrees")
     parser.add_argument("--offset", type=float, default=0.0, help="shift of the detector along its rows, share of its width")
+    parser.add_argument("--slide", type=float, default=0.0, help="way that the detector slides along its rows to either side, mm")
     parser.add_argument("--sphere", action="store_true", help="one sphere of water instead of the head")
     parser.add_argument("--views", type=int, default=0, help="another number of views")
     parser.add_argument("--vol", action="append", help="draw only these volumes (default: all of the workload)")
@@ -66,13 +67,14 @@ def main():
         meta["offset"] = arguments.offset
         suffix = ("_wobble" if arguments.wobble else "") + (f"_yaw{arguments.yaw:g}" if arguments.yaw else "")
         suffix += f"_offset{arguments.offset:g}" if arguments.offset else ""
+        suffix += f"_slide{arguments.slide:g}" if arguments.slide else ""
         suffix += "_sphere" if arguments.sphere else ""
         folder = os.path.join(arguments.out, name + suffix)
         os.makedirs(folder, exist_ok=True)
         for key, volume in meta["vols"].items():
             if not arguments.vol or key in arguments.vol:
                 draw(volume, meta, arguments.sphere).astype("<f4").tofile(os.path.join(folder, f"truth_{key}.raw"))
-        geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw, arguments.offset))
+        geometry = data_set.geometry_from_views(data_set.views(meta, arguments.wobble, arguments.yaw, arguments.offset, arguments.slide))
         projections = project(geometry, meta, arguments.sphere)
         edge = max(np.abs(projections[:, :, [0, -1]]).max(), np.abs(projections[:, [0, -1], :]).max())
         data_set.save(folder, meta, projections, data_set.matrices_from_geometry(geometry, meta))
