@@ -1,7 +1,7 @@
 //! A volume sorted into the classes of the body: a cleaner object than the volume that it was made of.
 
 use carm::{Volume, VolumeGrid, mask};
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, Axis, s};
 use rayon::prelude::*;
 
 /// How far the model goes on beyond the volume at either end, as a share of its length: rays to the far side of the
@@ -65,6 +65,34 @@ fn class_mean(values: &Array3<f32>, bits: &Array3<u8>, low: f32, high: f32) -> f
         .collect();
     let (sum, count) = sums.iter().fold((0.0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     if count == 0 { (low + high) / 2.0 } else { (sum / count as f64) as f32 }
+}
+
+/// The grid of blocks of `factor` voxels along each axis; the last may be cut short.
+pub(super) fn coarse_grid(grid: &VolumeGrid, factor: usize) -> VolumeGrid {
+    let first = (factor as f64 - 1.0) / 2.0;
+    VolumeGrid {
+        shape: grid.shape.map(|size| size.div_ceil(factor)),
+        spacing_mm: grid.spacing_mm.map(|spacing| spacing * factor as f64),
+        direction: grid.direction,
+        origin: grid.point(first, first, first),
+    }
+}
+
+/// Means of blocks of `factor` voxels along each axis.
+pub(super) fn coarsened(fine: &Array3<f32>, factor: usize) -> Array3<f32> {
+    let (nz, ny, nx) = fine.dim();
+    let mut coarse = Array3::zeros([nz, ny, nx].map(|size| size.div_ceil(factor)));
+    coarse.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(z, mut slice)| {
+        for ((y, x), value) in slice.indexed_iter_mut() {
+            let block = |index: usize, size: usize| {
+                let start = index * factor;
+                start..(start + factor).min(size)
+            };
+            let block = fine.slice(s![block(z, nz), block(y, ny), block(x, nx)]);
+            *value = block.sum() / block.len() as f32;
+        }
+    });
+    coarse
 }
 
 /// The model continued beyond both ends of index axis `along` as it ends there.

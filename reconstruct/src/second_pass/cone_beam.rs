@@ -9,7 +9,7 @@
 //! Hsieh, "Two-pass algorithm for cone-beam reconstruction", Proc. SPIE 3979, 2000, who models bone alone; sorting
 //! into classes also models the lung's border, which is the stronger edge in the chest.
 
-use super::body_model::{extended_along, sorted_into_classes};
+use super::body_model::{coarse_grid, coarsened, extended_along, sorted_into_classes};
 use crate::backproject::Isa;
 use crate::error::ReconstructError;
 use crate::fdk::reconstruct_stack;
@@ -18,7 +18,7 @@ use crate::plan::{FdkOptions, FdkPlan};
 use crate::project::{DetectorRegion, Projector};
 use carm::{DetectorGrid, ProjectionMatrix, ScanGeometry, Volume, VolumeGrid, mask};
 use nalgebra::{Matrix3x4, Vector3};
-use ndarray::{Array3, Axis, s};
+use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -54,9 +54,9 @@ pub(super) fn subtract_cone_beam_artefact(
 ) -> Result<ConeBeamArtefact, ReconstructError> {
     assert_eq!(volume.grid, *plan.grid(), "the volume lies on the plan's grid");
     let fine = sorted_into_classes(volume, plan.layout.along, mu_water_per_mm);
-    let model = coarsened(&fine);
+    let model = coarsened(&fine, COARSENESS);
     drop(fine);
-    let grid = coarse_grid(&volume.grid);
+    let grid = coarse_grid(&volume.grid, COARSENESS);
 
     let (extended, extended_grid) = extended_along(&model, &grid, plan.layout.along);
     let scan = coarse_scan(plan, &grid)?;
@@ -77,37 +77,6 @@ pub(super) fn subtract_cone_beam_artefact(
     let second = reconstruct_stack(Arc::new(FdkPlan::new(scan, grid, options)?), stack.view(), &mut Silent)?;
     let artefact = smoothed_difference(&second, &model);
     Ok(subtract(volume, &artefact))
-}
-
-fn coarse_size(size: usize) -> usize {
-    size.div_ceil(COARSENESS)
-}
-
-fn coarse_grid(grid: &VolumeGrid) -> VolumeGrid {
-    let first = (COARSENESS as f64 - 1.0) / 2.0;
-    VolumeGrid {
-        shape: grid.shape.map(coarse_size),
-        spacing_mm: grid.spacing_mm.map(|spacing| spacing * COARSENESS as f64),
-        direction: grid.direction,
-        origin: grid.point(first, first, first),
-    }
-}
-
-/// Means of blocks of voxels.
-fn coarsened(fine: &Array3<f32>) -> Array3<f32> {
-    let (nz, ny, nx) = fine.dim();
-    let mut coarse = Array3::zeros((coarse_size(nz), coarse_size(ny), coarse_size(nx)));
-    coarse.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(z, mut slice)| {
-        for ((y, x), value) in slice.indexed_iter_mut() {
-            let block = |index: usize, size: usize| {
-                let start = index * COARSENESS;
-                start..(start + COARSENESS).min(size)
-            };
-            let block = fine.slice(s![block(z, nz), block(y, ny), block(x, nx)]);
-            *value = block.sum() / block.len() as f32;
-        }
-    });
-    coarse
 }
 
 /// The scan with as many views and pixels as the model deserves.
@@ -214,7 +183,7 @@ fn subtract(volume: &mut Volume, artefact: &Array3<f32>) -> ConeBeamArtefact {
 
 /// For each fine index the two coarse ones around it and the share of the second.
 fn neighbours(fine: usize) -> Vec<(usize, usize, f32)> {
-    let last = coarse_size(fine) - 1;
+    let last = fine.div_ceil(COARSENESS) - 1;
     (0..fine)
         .map(|index| {
             let place = (index as f64 - (COARSENESS as f64 - 1.0) / 2.0) / COARSENESS as f64;
