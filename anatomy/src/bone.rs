@@ -1,4 +1,5 @@
-//! Bone by hysteresis with a local threshold, parted from contrast medium by flooding, with its marrow filled.
+//! Bone by hysteresis with a local threshold, parted from contrast medium by flooding, with its marrow filled and its
+//! discs taken out.
 
 use crate::body::Body;
 use crate::border::{borders, fill_voids, peel};
@@ -12,6 +13,7 @@ use crate::lattice::Lattice;
 use crate::levels::Levels;
 use crate::morphology::{closed, squared_distance_within};
 use crate::progress::Progress;
+use crate::vertebrae::Spine;
 use crate::watershed::watershed;
 use rayon::prelude::*;
 
@@ -62,6 +64,8 @@ pub struct Bone {
     pub dense: Vec<bool>,
     /// The canal, slice by slice.
     pub canal: Vec<CanalSlice>,
+    /// The spine along it.
+    pub spine: Option<Spine>,
     /// Levels of soft tissue and bone.
     pub levels: Levels,
     /// Level at which bone begins, voxel by voxel, HU.
@@ -93,11 +97,16 @@ impl Bone {
         drop(rings);
         progress.step(0.75, "marrow")?;
         let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal);
+        progress.step(0.8, "discs")?;
+        let spine = Spine::find(body, &canal, &mask, levels.soft_hu);
+        if let Some(spine) = &spine {
+            spine.open_discs(&mut mask, body);
+        }
         fill_voids(&mut mask, &body.lattice);
         let smooth = gaussian(&body.hu, &body.lattice, SMOOTHING_MM);
         let border = borders(&smooth, body, &levels);
         peel(&mut mask, &smooth, &border, &body.lattice);
-        Ok(Self { mask, dense: cores.dense, canal, levels, border, blood_hu: cores.blood_hu })
+        Ok(Self { mask, dense: cores.dense, canal, spine, levels, border, blood_hu: cores.blood_hu })
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Structure {
 pub enum Evidence {
     /// Its grey value lies near the threshold.
     Intensity,
-    /// No edge runs where the border was drawn.
+    /// Grey values are steep: a voxel holds some of both, and a border that lies a little off is wrong there.
     Edge,
     /// It is thin, small or was only closed over.
     Shape,

@@ -36,8 +36,9 @@ fn chest_bone_is_found_and_contrast_medium_is_not() {
     let recall = share_of(BONE, &bone, &classes);
     let blood = share_of(BLOOD, &bone, &classes);
     println!("bone found {recall:.3}, of contrast medium {blood:.4}");
-    // The class holds what is over 150 HU next to a bone's label, so neither marrow nor calcified cartilage.
-    assert!(recall > 0.93, "{recall}");
+    // The class holds what is over 150 HU next to a bone's label, so neither marrow nor calcified cartilage, but bright
+    // places between vertebrae, where discs are taken out.
+    assert!(recall > 0.92, "{recall}");
     assert!(blood < 0.03, "{blood}");
     let volume_ml = bone.structures[0].volume_ml;
     assert!((1000.0..1700.0).contains(&volume_ml), "{volume_ml}");

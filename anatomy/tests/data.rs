@@ -90,12 +90,18 @@ fn scored(patient: &Patient, target: Target) -> (f64, f64, f64) {
     (dice, surface_mm, lattice.voxel_diagonal_mm())
 }
 
-// The aim is Dice 0.93. The maps leave out transverse processes, spinous processes and parts of ribs that the CT shows, and
-// spread marrow beyond the cortex; thresholds inside a map's own neighbourhood reach 0.93 (abdomen) and 0.88 (thorax).
+// The aim is Dice 0.93. What is wrong, in percent of the map's bone (chest; abdomen):
+//   given or missed within 1.5 mm of the map's surface     6.5 and 8.6; one voxel of 3 mm: 4.9 and 3.0
+//   bone of processes that the CT shows and the map lacks  2.6; 0.2
+//   between vertebrae: faint or bridged discs, endplates   3.0; 2.1
+//   streaks of metal and undiluted contrast medium         1.8; 1.1
+//   marrow as dark as soft tissue, missed                  2.4; 2.6 (most of it in the sacrum, whose foramina must stay open)
+// Without the last three Dice would be 0.90 and 0.95. With all right but what lies within 1.5 mm of the map's surface the chest
+// would have 0.91: its map was made on voxels of 1.5 mm. Thresholds inside the map's own neighbourhood reach 0.88 there.
 
 #[test]
 fn data_bone_agrees_with_the_label_maps() {
-    for (patient, dice_min) in [(&ABDOMEN, 0.90), (&THORAX, 0.845)] {
+    for (patient, dice_min) in [(&ABDOMEN, 0.92), (&THORAX, 0.857)] {
         let (dice, surface_mm, diagonal_mm) = scored(patient, Target::Bone);
         assert!(dice > dice_min, "{}: {dice}", patient.ct);
         assert!(surface_mm <= f64::max(1.5, diagonal_mm), "{}: {surface_mm} mm", patient.ct);
@@ -148,8 +154,12 @@ fn data_vertebrae_are_named_as_the_label_maps_have_them() {
     }
 }
 
-/// A bound against getting worse: the aim is 0.05, and either patient left out has 0.052 to 0.054 today.
-const CALIBRATION_MAX: f64 = 0.07;
+/// The aim is 0.05; either patient left out has 0.022 to 0.027.
+const CALIBRATION_MAX: f64 = 0.035;
+/// A bound against getting worse, of the chest and of the abdomen left out. The aim is 0.9. What is wrong there is often
+/// what the maps leave out (see above) and looks like bone: 35 features in a piecewise linear model
+/// have 0.94 and 0.90 on the patient they were fitted to, and 0.79 on the other.
+const AUC_MIN: [f64; 2] = [0.805, 0.855];
 
 type Sample = (Features, bool, f64);
 
@@ -186,8 +196,7 @@ fn data_confidence_is_calibrated_on_the_patient_left_out() {
         let told = judged(&fit(&patients[1 - left_out]), &patients[left_out]);
         println!("patient {left_out} left out: {told:?}");
         assert!(told.calibration_error < CALIBRATION_MAX, "{told:?}");
-        // The aim is 0.9; a constant has 0.5. The maps' own errors bound what any confidence can know.
-        assert!(told.auc > 0.80, "{told:?}");
+        assert!(told.auc > AUC_MIN[left_out], "{told:?}");
         let shipped = judged(&Weights::fitted(), &patients[left_out]);
         println!("with the weights in use: {shipped:?}");
         assert!(shipped.calibration_error < CALIBRATION_MAX, "{shipped:?}");

@@ -10,6 +10,8 @@ const SPACING_MM: [f64; 3] = [1.2, 1.2, 2.0];
 /// From disc to disc, and a disc's height, mm.
 const LEVEL_MM: f64 = 30.0;
 const DISC_MM: f64 = 6.0;
+/// As bright as poor spongy bone.
+const DISC_HU: f32 = 150.0;
 /// Middle of the lowest disc above the lowest slice, mm.
 const FIRST_MM: f64 = 20.0;
 
@@ -38,7 +40,7 @@ fn hu_at([left, back, up]: [f64; 3], lowest_rib: usize) -> f32 {
         -1000.0
     } else if body < 17.0 {
         if is_disc {
-            90.0
+            DISC_HU
         } else if is_plate || body > 15.0 {
             600.0
         } else {
@@ -55,7 +57,7 @@ fn hu_at([left, back, up]: [f64; 3], lowest_rib: usize) -> f32 {
     }
 }
 
-fn found(lowest_rib: usize) -> Segmentation {
+fn found(target: Target, lowest_rib: usize) -> Segmentation {
     let grid =
         VolumeGrid::centred(SHAPE, SPACING_MM, Matrix3::identity(), Point3::new(4.0, -7.0, 30.0)).unwrap();
     let mut index = 0;
@@ -65,7 +67,7 @@ fn found(lowest_rib: usize) -> Segmentation {
         hu_at([away.x, away.y, z as f64 * SPACING_MM[2]], lowest_rib) + noise(index)
     });
     let volume = Volume::new(grid, values, Quantity::Hu { mu_water_per_mm: None });
-    segment(&volume, Target::Vertebrae, &Options::default(), &Progress::silent()).unwrap()
+    segment(&volume, target, &Options::default(), &Progress::silent()).unwrap()
 }
 
 /// The label at the middle of the vertebra of a number.
@@ -83,7 +85,7 @@ fn name_at(found: &Segmentation, number: usize) -> Option<&str> {
 
 #[test]
 fn vertebrae_are_parted_at_discs_and_counted_from_the_lowest_rib() {
-    let spine = found(3);
+    let spine = found(Target::Vertebrae, 3);
     let names: Vec<_> = (1..=5).map(|number| name_at(&spine, number)).collect();
     assert_eq!(names, ["L2", "L1", "T12", "T11", "T10"].map(Some), "{:?}", spine.notes);
     for structure in
@@ -97,8 +99,34 @@ fn vertebrae_are_parted_at_discs_and_counted_from_the_lowest_rib() {
 
 #[test]
 fn vertebrae_without_ribs_or_sacrum_are_not_named() {
-    let spine = found(usize::MAX);
+    let spine = found(Target::Vertebrae, usize::MAX);
     assert!(spine.structures.len() >= 5, "{:?}", spine.structures);
     assert!(spine.structures.iter().all(|structure| structure.name.contains("not sure")));
     assert!(spine.notes.iter().any(|note| note.contains("not sure which vertebrae")), "{:?}", spine.notes);
+}
+
+#[test]
+fn bone_leaves_discs_open_however_bright_and_keeps_the_bodies() {
+    let bone = found(Target::Bone, 3);
+    let (mut discs, mut bodies) = ([0.0; 2], [0.0; 2]);
+    for ((z, y, x), label) in bone.labels.indexed_iter() {
+        let away = bone.grid.point(x as f64, y as f64, z as f64) - bone.grid.centre();
+        let (number, above) = level(z as f64 * SPACING_MM[2]);
+        let from_disc = above.min(LEVEL_MM - above);
+        // The field cuts the first and last vertebra.
+        if away.x.hypot(away.y - 5.0) > 14.0 || !(1..=5).contains(&number) {
+            continue;
+        }
+        let of = if from_disc < DISC_MM / 2.0 - 1.0 {
+            &mut discs
+        } else if from_disc > DISC_MM / 2.0 + 1.0 {
+            &mut bodies
+        } else {
+            continue;
+        };
+        of[0] += f64::from(u16::from(*label > 0));
+        of[1] += 1.0;
+    }
+    let [discs, bodies] = [discs, bodies].map(|[set, all]: [f64; 2]| set / all);
+    assert!(discs < 0.05 && bodies > 0.98, "discs {discs}, bodies {bodies}");
 }

@@ -100,7 +100,7 @@ mod tests {
                 let mut features = [0.0; N];
                 features[0] = 1.0;
                 features[1] = (4.0 * uniform() - 2.0) as f32;
-                features[4] = uniform() as f32;
+                features[3] = uniform() as f32;
                 let is_right = uniform() < weights.probability(&features);
                 (features, is_right, 1.0)
             })
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn fit_states_the_probabilities_that_drew_the_samples() {
         let mut truth = [0.0; N];
-        (truth[0], truth[1], truth[4]) = (-0.5, 1.5, 2.0);
+        (truth[0], truth[1], truth[3]) = (-0.5, 1.5, 2.0);
         let truth = Weights(truth);
         let samples = drawn(&truth, 40_000);
         let found = fit(&samples);

@@ -8,23 +8,50 @@
 mod axis;
 mod count;
 mod discs;
+mod open;
 mod parts;
 mod profile;
 mod ribs;
 
 use crate::body::Body;
 use crate::bone::Bone;
+use crate::canal::CanalSlice;
 use crate::error::AnatomyError;
 use crate::progress::Progress;
 use crate::segment::Found;
 use crate::segmentation::Target;
 use axis::Axis;
 use discs::Disc;
+use profile::Profiles;
 
 /// Fewest discs from which vertebrae are parted.
 const DISCS_MIN: usize = 2;
 /// A vertebra at the end of the field that is smaller than this is not told of, ml.
 const VERTEBRA_MIN_ML: f64 = 1.5;
+
+/// The line through the spinal canal, with what lies along it.
+pub struct Spine {
+    axis: Axis,
+    profiles: Profiles,
+    discs: Vec<Disc>,
+}
+
+impl Spine {
+    /// Finds the discs along a canal; none without a canal. `bone` has its discs filled still.
+    pub(crate) fn find(body: &Body, canal: &[CanalSlice], bone: &[bool], soft_hu: f32) -> Option<Self> {
+        let axis = Axis::through(canal, &body.lattice)?;
+        let profiles = Profiles::along(&axis, body, bone, soft_hu);
+        let discs = discs::find(&profiles);
+        Some(Self { axis, profiles, discs })
+    }
+
+    /// Takes the discs out of bone.
+    pub(crate) fn open_discs(&self, bone: &mut [bool], body: &Body) {
+        if self.discs.len() >= DISCS_MIN {
+            open::open(bone, body, &self.discs, &self.axis.places);
+        }
+    }
+}
 
 /// Finds vertebrae.
 pub(crate) fn find<'a>(
@@ -33,19 +60,18 @@ pub(crate) fn find<'a>(
     progress: &Progress<'_>,
 ) -> Result<Found<'a>, AnatomyError> {
     let absent = |reason: String| AnatomyError::TargetAbsent { target: "vertebrae", reason };
-    let axis = Axis::through(&bone.canal, &body.lattice)
+    let Spine { axis, profiles, discs } = bone
+        .spine
+        .as_ref()
         .ok_or_else(|| absent("expected a spinal canal through several slices, found none".into()))?;
-    progress.step(0.8, "discs")?;
-    let profiles = profile::Profiles::along(&axis, body, bone);
-    let discs = discs::find(&profiles);
     if discs.len() < DISCS_MIN {
         return Err(absent(format!("expected at least {DISCS_MIN} discs, found {}", discs.len())));
     }
     progress.step(0.84, "ribs")?;
-    let bounds = with_ends(&discs, axis.places.len());
-    let voxels = parts::near(&axis, body, bone);
+    let bounds = with_ends(discs, axis.places.len());
+    let voxels = parts::near(axis, body, bone);
     let ribs = ribs::find(body, &voxels);
-    let counted = count::count(&bounds, &ribs, &profiles);
+    let counted = count::count(&bounds, &ribs, profiles);
     progress.step(0.87, "vertebrae")?;
     let labels = parts::separated(body, &voxels, &bounds, &counted.is_ribbed);
     Ok(told(body, bone, labels, counted))

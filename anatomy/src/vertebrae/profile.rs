@@ -2,7 +2,6 @@
 
 use super::axis::Axis;
 use crate::body::Body;
-use crate::bone::Bone;
 use crate::sampled::sampled;
 use nalgebra::Vector3;
 use rayon::prelude::*;
@@ -34,7 +33,7 @@ pub(super) struct Profiles {
 }
 
 impl Profiles {
-    pub(super) fn along(axis: &Axis, body: &Body, bone: &Bone) -> Self {
+    pub(super) fn along(axis: &Axis, body: &Body, bone: &[bool], soft_hu: f32) -> Self {
         let boxes = |place: usize, front: [f64; 2], beside: [f64; 2]| {
             bone_share(axis, body, bone, place, front, beside)
         };
@@ -43,7 +42,7 @@ impl Profiles {
             .map(|i| {
                 let [left, right] = boxes(i, PEDICLE_FRONT_MM, PEDICLE_BESIDE_MM);
                 let wings = boxes(i, WING_FRONT_MM, WING_BESIDE_MM);
-                (rows(axis, body, bone, i), 0.5 * (left + right), wings[0].min(wings[1]))
+                (rows(axis, body, soft_hu, i), 0.5 * (left + right), wings[0].min(wings[1]))
             })
             .collect();
         Self {
@@ -65,13 +64,13 @@ fn point(axis: &Axis, place: usize, front: f64, left: f64) -> Vector3<f64> {
     place.centre + place.front * front + place.left * left
 }
 
-fn rows(axis: &Axis, body: &Body, bone: &Bone, place: usize) -> [f32; ROWS] {
+fn rows(axis: &Axis, body: &Body, soft_hu: f32, place: usize) -> [f32; ROWS] {
     std::array::from_fn(|row| {
         let front = BODY_FRONT_MM[0] + BODY_STEP_MM * row as f64;
         let (mut sum, mut count) = (0.0, 0.0_f32);
         for left in steps([-BODY_BESIDE_MM, BODY_BESIDE_MM], 2.0) {
             if let Some(hu) = sampled(body, point(axis, place, front, left)) {
-                sum += (hu - bone.levels.soft_hu).clamp(WINDOW_HU[0], WINDOW_HU[1]);
+                sum += (hu - soft_hu).clamp(WINDOW_HU[0], WINDOW_HU[1]);
                 count += 1.0;
             }
         }
@@ -83,7 +82,7 @@ fn rows(axis: &Axis, body: &Body, bone: &Bone, place: usize) -> [f32; ROWS] {
 fn bone_share(
     axis: &Axis,
     body: &Body,
-    bone: &Bone,
+    bone: &[bool],
     place: usize,
     front: [f64; 2],
     beside: [f64; 2],
@@ -94,7 +93,7 @@ fn bone_share(
             for left in steps(beside, 2.0) {
                 count += 1.0;
                 let at = point(axis, place, front, side * left);
-                if body.lattice.voxel_at(at.into()).is_some_and(|index| bone.mask[index]) {
+                if body.lattice.voxel_at(at.into()).is_some_and(|index| bone[index]) {
                     set += 1.0;
                 }
             }
