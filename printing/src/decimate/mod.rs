@@ -138,7 +138,7 @@ impl Work<'_> {
             .with_max_len(1)
             .map(|(i, layer)| {
                 let most = to_remove(i, &layer);
-                let limits = from.limits(self.original, self.max_error_mm, self.faces_left, cuts.interval(i));
+                let limits = from.limits(self.original, self.max_error_mm, cuts.interval(i));
                 let mut ended = Ok(());
                 let taken = from.piece(layer).worked(limits, |surface| ended = self.remove(surface, most));
                 ended.map(|()| taken)

@@ -69,8 +69,8 @@ impl Neighbourhood {
         self.members[triangle as usize].stamp += 1;
     }
 
-    /// Puts every triangle whose box overlaps into `found`, once.
-    pub fn near(&mut self, bounds: &Bounds, found: &mut Vec<u32>) {
+    /// Puts every triangle whose box overlaps into `found`, once, with its box.
+    pub fn near(&mut self, bounds: &Bounds, found: &mut Vec<(u32, Bounds)>) {
         found.clear();
         self.query += 1;
         let mask = self.heads.len() - 1;
@@ -84,7 +84,7 @@ impl Neighbourhood {
                 if stamp == member.stamp {
                     if member.seen != self.query && member.bounds.overlaps(bounds) {
                         member.seen = self.query;
-                        found.push(triangle);
+                        found.push((triangle, member.bounds));
                     }
                     previous = at;
                 } else {

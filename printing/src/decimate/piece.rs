@@ -49,8 +49,8 @@ pub struct Limits<'a> {
     pub error_squared: f64,
     /// Longest edge that may be made, mm, squared.
     pub edge_most_squared: f64,
-    /// Size of the cells in which neighbours are sought, mm.
-    pub cell_mm: f32,
+    /// Mean edge to begin with, mm.
+    pub mean_edge_mm: f64,
     /// Where new vertices may lie.
     pub interval: Interval,
 }

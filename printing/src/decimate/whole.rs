@@ -120,21 +120,20 @@ impl Whole {
         self.deviation_squared.sqrt()
     }
 
-    /// Limits of one layer. `faces_left`: part of the triangles that is to be left.
+    /// Limits of one layer.
     pub fn limits<'a>(
         &self,
         original: &'a NearestSurface<'a>,
         max_error_mm: f64,
-        faces_left: f64,
         interval: Interval,
     ) -> Limits<'a> {
-        // Edges grow as the root of what is left: cells suit the last ones, which span the most of them.
-        let growth = faces_left.recip().sqrt().clamp(1.0, 8.0);
+        // As many triangles on the same area: edges grow as the root of what is left.
+        let growth = (self.faces.len() as f64 / self.face_count.max(1) as f64).sqrt();
         Limits {
             original,
             error_squared: max_error_mm * max_error_mm,
             edge_most_squared: (EDGE_MOST * self.mean_edge_mm).powi(2),
-            cell_mm: (1.5 * self.mean_edge_mm * growth).max(f64::from(f32::MIN_POSITIVE)) as f32,
+            mean_edge_mm: self.mean_edge_mm * growth,
             interval,
         }
     }
