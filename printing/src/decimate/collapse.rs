@@ -127,7 +127,10 @@ impl<'a> Surface<'a> {
 
     /// Each edge that may move once, from the triangle where it runs upwards.
     fn edges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let may_move = |&(u, v): &(u32, u32)| u < v && !self.is_locked(u) && !self.is_locked(v);
+        let is_settled = |vertex: u32| self.piece.is_settled[vertex as usize];
+        let may_move = move |&(u, v): &(u32, u32)| {
+            u < v && !self.is_locked(u) && !self.is_locked(v) && !(is_settled(u) && is_settled(v))
+        };
         self.piece.faces.iter().flat_map(|t| (0..3).map(move |i| (t[i], t[(i + 1) % 3]))).filter(may_move)
     }
 
@@ -144,6 +147,11 @@ impl<'a> Surface<'a> {
     pub fn into_piece(mut self) -> (Piece, f64) {
         for (is_moved, version) in self.piece.is_moved.iter_mut().zip(&self.versions) {
             *is_moved |= *version > 0;
+        }
+        if self.queue.is_empty() {
+            self.piece.is_settled = self.piece.is_locked.iter().map(|is_locked| !is_locked).collect();
+        } else {
+            self.piece.is_settled.fill(false);
         }
         (self.piece, self.deviation_squared)
     }
@@ -197,7 +205,7 @@ impl<'a> Surface<'a> {
 
     /// Decides, and leaves in `scratch` the triangles that stay, as they would become, with their passengers.
     fn may_collapse(&mut self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {
-        if !self.limits.interval.holds(place)
+        if !self.limits.block.holds(place)
             || !self.is_link_sound(u, v, scratch)
             || !self.keeps_shape(u, v, place, scratch)
             || !self.keeps_distance(u, v, place, scratch)
