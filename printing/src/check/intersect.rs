@@ -29,11 +29,11 @@ pub fn side_of_plane(a: Corner, b: Corner, c: Corner, d: Corner) -> i8 {
     let from_d = |p: Corner| [0, 1, 2].map(|i| f64::from(p[i]) - f64::from(d[i]));
     let (p, q, r) = (from_d(a), from_d(b), from_d(c));
     let (mut determinant, mut amounts) = (0.0, 0.0);
-    for i in 0..3 {
+    for (i, x) in p.into_iter().enumerate() {
         let (j, k) = ((i + 1) % 3, (i + 2) % 3);
         let (plus, minus) = (q[j] * r[k], q[k] * r[j]);
-        determinant += p[i] * (plus - minus);
-        amounts += p[i].abs() * (plus.abs() + minus.abs());
+        determinant += x * (plus - minus);
+        amounts += x.abs() * (plus.abs() + minus.abs());
     }
     sure_sign(determinant, amounts, SURE_3D).unwrap_or_else(|| exact_side_of_plane([a, b, c, d]))
 }
@@ -222,5 +222,56 @@ mod tests {
         let along = [FLAT[0], [2.0, 0.0, 0.0], [2.0, -1.0, 0.0]];
         assert!(meet_beyond_corner(FLAT, into) && meet_beyond_corner(FLAT, along));
         assert!(!meet_beyond_corner(FLAT, away));
+    }
+
+    /// Corners on a lattice, most of them in planes and lines with others.
+    fn scattered(count: usize) -> Vec<[f32; 3]> {
+        let mut state = 11_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f32 % 4.0 - 1.0
+        };
+        (0..count).map(|_| [next(), next(), next()]).collect()
+    }
+
+    #[test]
+    fn sides_and_turns_are_those_of_adaptive_arithmetic() {
+        let adaptive = |[a, b, c, d]: [Corner; 4]| {
+            let [a, b, c, d] = [a, b, c, d].map(|p| Coord3D { x: p[0], y: p[1], z: p[2] });
+            (sign(orient3d(a, b, c, d)), [a, b, c].map(|p| Coord { x: p.y, y: p.z }))
+        };
+        let mut zeros = 0;
+        for (i, four) in scattered(40_000).as_chunks::<4>().0.iter().enumerate() {
+            // As they are; moved by what 32 bits must round; with a number that no common power of two reaches.
+            let moved = four.map(|p| p.map(|x| [x, x * 0.1 + 0.7, x * 0.3][i % 3]));
+            let [a, b, c, mut d] = moved;
+            d[2] += if i % 7 == 0 { 1e-30 } else { 0.0 };
+            let (side, [p, q, r]) = adaptive([a, b, c, d]);
+            assert_eq!(side_of_plane(a, b, c, d), side, "{a:?} {b:?} {c:?} {d:?}");
+            assert_eq!(whole_side_of_plane([a, b, c, d]).unwrap_or(side), side, "{a:?} {b:?} {c:?} {d:?}");
+            assert_eq!(turn(a, b, c, 0), sign(orient2d(p, q, r)));
+            zeros += usize::from(side == 0);
+        }
+        assert!(zeros > 500, "{zeros}");
+    }
+
+    #[test]
+    fn sectors_meet_where_a_side_opposite_the_corner_meets_the_other_triangle() {
+        let opposite_meets = |a: [Corner; 3], b: [Corner; 3]| {
+            let with_side = |corner: Corner| (corner, side_of_plane(b[0], b[1], b[2], corner));
+            segment_meets(with_side(a[1]), with_side(a[2]), b)
+        };
+        let mut meetings = 0;
+        let corners = scattered(100_000);
+        for five in corners.as_chunks::<5>().0 {
+            let (a, b) = ([five[0], five[1], five[2]], [five[0], five[3], five[4]]);
+            if projection(a).is_none() || projection(b).is_none() {
+                continue;
+            }
+            let is_meeting = opposite_meets(a, b) || opposite_meets(b, a);
+            assert_eq!(meet_beyond_corner(a, b), is_meeting, "{a:?} {b:?}");
+            meetings += usize::from(is_meeting);
+        }
+        assert!(meetings > 1000, "{meetings}");
     }
 }

@@ -127,10 +127,10 @@ impl<'a> Surface<'a> {
 
     /// Each edge that may move once, from the triangle where it runs upwards.
     fn edges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let is_settled = |vertex: u32| self.piece.is_settled[vertex as usize];
-        let may_move = move |&(u, v): &(u32, u32)| {
-            u < v && !self.is_locked(u) && !self.is_locked(v) && !(is_settled(u) && is_settled(v))
-        };
+        let settled = &self.piece.is_settled;
+        let is_settled = |u: u32, v: u32| settled[u as usize] && settled[v as usize];
+        let is_locked = |u: u32, v: u32| self.is_locked(u) || self.is_locked(v);
+        let may_move = move |&(u, v): &(u32, u32)| u < v && !is_locked(u, v) && !is_settled(u, v);
         self.piece.faces.iter().flat_map(|t| (0..3).map(move |i| (t[i], t[(i + 1) % 3]))).filter(may_move)
     }
 

@@ -155,13 +155,13 @@ impl Whole {
     pub fn cuts(&self, blocks: usize) -> [Cuts; 2] {
         let bounds = Bounds::of(&self.positions);
         let extents = [0, 1, 2].map(|axis| f64::from(bounds.high[axis]) - f64::from(bounds.low[axis]));
-        let side = (extents.iter().product::<f64>() / blocks as f64).cbrt();
+        let side = (extents.iter().product::<f64>() / blocks as f64).cbrt().max(f64::MIN_POSITIVE);
         let mut cuts = [Cuts::NONE, Cuts::NONE];
-        for axis in 0..3 {
+        for (axis, extent) in extents.into_iter().enumerate() {
             let mut places: Vec<f32> =
                 self.faces.iter().step_by(SAMPLED).map(|t| self.positions[t[0] as usize][axis]).collect();
             places.par_sort_unstable_by(f32::total_cmp);
-            let slabs = (extents[axis] / side).round().clamp(1.0, blocks as f64) as usize;
+            let slabs = (extent / side).round().clamp(1.0, blocks as f64) as usize;
             let at = |half: usize| places[(places.len() * half / (2 * slabs)).min(places.len() - 1)];
             cuts[0].starts[axis] = (1..slabs).map(|i| at(2 * i)).collect();
             cuts[1].starts[axis] = (0..slabs).map(|i| at(2 * i + 1)).collect();
