@@ -229,7 +229,7 @@ mod tests {
         let mut state = 11_u64;
         let mut next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f32 % 4.0 - 1.0
+            (state >> 33 & 3) as f32 - 1.0
         };
         (0..count).map(|_| [next(), next(), next()]).collect()
     }
