@@ -24,8 +24,11 @@ impl Bounds {
     }
 
     /// Touching counts.
+    #[inline]
     pub fn overlaps(&self, other: &Self) -> bool {
-        (0..3).all(|i| self.low[i] <= other.high[i] && other.low[i] <= self.high[i])
+        // Without branches: which axis parts two boxes cannot be foretold.
+        let apart = |i: usize| (self.low[i] > other.high[i]) | (other.low[i] > self.high[i]);
+        !(apart(0) | apart(1) | apart(2))
     }
 
     pub fn distance_squared(&self, point: [f64; 3]) -> f64 {

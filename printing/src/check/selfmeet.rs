@@ -80,7 +80,8 @@ fn do_meet(topology: &Topology, a: &[u32; 3], b: &[u32; 3]) -> bool {
 /// Whether two triangles with an area meet elsewhere than in corners and sides that they share by number.
 pub(crate) fn triangles_meet(a: &[u32; 3], b: &[u32; 3], place: impl Fn(u32) -> [f32; 3]) -> bool {
     let shared = [0, 1, 2].map(|i| b.iter().position(|&corner| corner == a[i]));
-    let (ca, cb) = (a.map(&place), b.map(&place));
+    let corners = |t: &[u32; 3]| [place(t[0]), place(t[1]), place(t[2])];
+    let (ca, cb) = (corners(a), corners(b));
     match shared {
         [None, None, None] => meet(ca, cb),
         [Some(_), Some(_), Some(_)] => true,

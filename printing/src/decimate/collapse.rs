@@ -18,6 +18,8 @@ const TURN_LEAST: f64 = 0.3;
 const SHAPE_LEAST: f64 = 0.05;
 /// Weight of the pull to an edge's middle, relative to the area around it.
 const PULL: f64 = 1e-4;
+/// Size of the cells in which neighbours are sought, in mean edges.
+const CELL: f64 = 1.5;
 
 /// A piece of a surface on its way to fewer triangles.
 pub struct Surface<'a> {
@@ -31,6 +33,8 @@ pub struct Surface<'a> {
     versions: Vec<u32>,
     queue: BinaryHeap<Candidate>,
     near: Neighbourhood,
+    /// Triangles when all of them were entered into `near`.
+    faces_when_entered: usize,
     deviation_squared: f64,
     scratch: Scratch,
 }
@@ -43,7 +47,7 @@ struct Scratch {
     made: Vec<[u32; 3]>,
     corners: Vec<[Vector3<f64>; 3]>,
     boxes: Vec<Bounds>,
-    near: Vec<u32>,
+    near: Vec<(u32, Bounds)>,
     passengers: Vec<(u32, u32)>,
 }
 
@@ -83,14 +87,12 @@ impl<'a> Surface<'a> {
             start += std::mem::take(&mut span.1);
         }
         let mut rings = vec![0; start as usize];
-        let mut near = Neighbourhood::new(piece.faces.len(), limits.cell_mm);
         for (face, triangle) in piece.faces.iter().enumerate() {
             for &vertex in triangle {
                 let span = &mut spans[vertex as usize];
                 rings[(span.0 + span.1) as usize] = face as u32;
                 span.1 += 1;
             }
-            near.enter(face as u32, &Bounds::of(&triangle.map(|v| piece.positions[v as usize])));
         }
         let mut surface = Self {
             limits,
@@ -99,19 +101,36 @@ impl<'a> Surface<'a> {
             rings,
             versions: vec![0; piece.positions.len()],
             queue: BinaryHeap::new(),
-            near,
+            near: Neighbourhood::new(0, 1.0),
+            faces_when_entered: 0,
             deviation_squared: 0.0,
             scratch: Scratch::default(),
             piece,
         };
         let queue: Vec<Candidate> = surface.edges().map(|(u, v)| surface.candidate(u, v)).collect();
         surface.queue = BinaryHeap::from(queue);
+        surface.enter_all();
         surface
+    }
+
+    /// Enters all triangles into a grid whose cells suit them.
+    fn enter_all(&mut self) {
+        let faces = &self.piece.faces;
+        self.faces_when_entered = faces.len() - self.removed;
+        let growth = (faces.len() as f64 / self.faces_when_entered.max(1) as f64).sqrt();
+        let cell_mm = CELL * self.limits.mean_edge_mm * growth;
+        self.near = Neighbourhood::new(faces.len(), (cell_mm as f32).max(f32::MIN_POSITIVE));
+        for (face, triangle) in faces.iter().enumerate().filter(|(_, t)| t[0] != NONE) {
+            self.near.enter(face as u32, &Bounds::of(&triangle.map(|v| self.piece.positions[v as usize])));
+        }
     }
 
     /// Each edge that may move once, from the triangle where it runs upwards.
     fn edges(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let may_move = |&(u, v): &(u32, u32)| u < v && !self.is_locked(u) && !self.is_locked(v);
+        let settled = &self.piece.is_settled;
+        let is_settled = |u: u32, v: u32| settled[u as usize] && settled[v as usize];
+        let is_locked = |u: u32, v: u32| self.is_locked(u) || self.is_locked(v);
+        let may_move = move |&(u, v): &(u32, u32)| u < v && !is_locked(u, v) && !is_settled(u, v);
         self.piece.faces.iter().flat_map(|t| (0..3).map(move |i| (t[i], t[(i + 1) % 3]))).filter(may_move)
     }
 
@@ -129,6 +148,11 @@ impl<'a> Surface<'a> {
         for (is_moved, version) in self.piece.is_moved.iter_mut().zip(&self.versions) {
             *is_moved |= *version > 0;
         }
+        if self.queue.is_empty() {
+            self.piece.is_settled = self.piece.is_locked.iter().map(|is_locked| !is_locked).collect();
+        } else {
+            self.piece.is_settled.fill(false);
+        }
         (self.piece, self.deviation_squared)
     }
 
@@ -141,6 +165,9 @@ impl<'a> Surface<'a> {
             let mut scratch = std::mem::take(&mut self.scratch);
             if self.may_collapse(u, v, place, &mut scratch) {
                 self.collapse(u, v, place, &scratch);
+                if self.piece.faces.len() - self.removed < self.faces_when_entered / 2 {
+                    self.enter_all();
+                }
             }
             self.scratch = scratch;
         }
@@ -178,7 +205,7 @@ impl<'a> Surface<'a> {
 
     /// Decides, and leaves in `scratch` the triangles that stay, as they would become, with their passengers.
     fn may_collapse(&mut self, u: u32, v: u32, place: [f32; 3], scratch: &mut Scratch) -> bool {
-        if !self.limits.interval.holds(place)
+        if !self.limits.block.holds(place)
             || !self.is_link_sound(u, v, scratch)
             || !self.keeps_shape(u, v, place, scratch)
             || !self.keeps_distance(u, v, place, scratch)
@@ -326,14 +353,10 @@ impl<'a> Surface<'a> {
                 return true;
             }
         }
-        let all = boxes.iter().fold(Bounds::EMPTY, |all, item| all.union(item));
-        scratch.near.iter().any(|&face| {
-            let other = self.piece.faces[face as usize];
-            if other.contains(&u) || other.contains(&v) {
-                return false;
-            }
-            let bounds = Bounds::of(&other.map(at));
-            bounds.overlaps(&all)
+        scratch.near.iter().any(|(face, bounds)| {
+            let other = self.piece.faces[*face as usize];
+            !other.contains(&u)
+                && !other.contains(&v)
                 && (0..boxes.len())
                     .any(|i| bounds.overlaps(&boxes[i]) && triangles_meet(&scratch.made[i], &other, at))
         })

@@ -23,7 +23,7 @@ use collapse::Surface;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use whole::{Cuts, Layer, Taken, Whole};
+use whole::{Cuts, Share, Taken, Whole};
 
 /// A surface with fewer triangles.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +39,11 @@ pub struct Decimated {
 
 /// Collapses looked at between two reports of progress.
 const REPORT_EVERY: usize = 4096;
-/// Triangles of a layer, about: so many that little of it is border, so few that there is one for every thread.
-const LAYER_FACES: usize = 200_000;
+/// Triangles of a block, about: so many that little of it is border, so few that caches hold it.
+const BLOCK_FACES: usize = 40_000;
+/// Triangles that blocks leave, times those that are to be left at last: what is taken from where is for the whole to
+/// decide.
+const LEFT_TO_WHOLE: f64 = 2.0;
 
 /// Collapses edges until `target_faces` are left, or none can go without leaving `max_error_mm`.
 ///
@@ -52,9 +55,9 @@ const LAYER_FACES: usize = 200_000;
 ///
 /// # Method
 /// Garland and Heckbert, SIGGRAPH 1997; link condition after Dey and others, Publ. Inst. Math. 66, 1999. Vertices
-/// on plane regions are held by a weak pull to the edge's middle. Large surfaces are worked on in layers at the same
-/// time, first in one set of layers, then in one whose borders lie in the middle of the first, at last as a whole
-/// for what the layers left over; the result does not depend on the number of threads.
+/// on plane regions are held by a weak pull to the edge's middle. Large surfaces are worked on in blocks at the same
+/// time, first in one set of blocks, then in one whose borders lie in the middle of the first, at last as a whole
+/// for what the blocks left over; the result does not depend on the number of threads.
 pub fn decimate(
     mesh: &TriangleMesh,
     target_faces: usize,
@@ -69,14 +72,14 @@ pub fn decimate(
         });
     }
     topology_of(mesh)?;
-    decimate_in_layers(mesh, target_faces, max_error_mm, mesh.triangles.len() / LAYER_FACES, progress)
+    decimate_in_blocks(mesh, target_faces, max_error_mm, mesh.triangles.len() / BLOCK_FACES, progress)
 }
 
-fn decimate_in_layers(
+fn decimate_in_blocks(
     mesh: &TriangleMesh,
     target_faces: usize,
     max_error_mm: f64,
-    layers: usize,
+    blocks: usize,
     progress: &mut dyn Progress,
 ) -> Result<Decimated, PrintingError> {
     let faces_before = mesh.triangles.len();
@@ -93,11 +96,11 @@ fn decimate_in_layers(
         removed: AtomicUsize::new(0),
         progress: Mutex::new(progress),
     };
-    if layers > 1 {
-        let [first, second] = whole.cuts(layers);
-        let shares: Vec<usize> = whole.layers(&second).iter().map(|layer| work.share(layer.begun)).collect();
-        work.round(&mut whole, &first, |_, layer| layer.own() - work.share(layer.own()))?;
-        work.round(&mut whole, &second, |i, layer| layer.begun.saturating_sub(shares[i]))?;
+    if blocks > 1 {
+        let [first, second] = whole.cuts(blocks);
+        let shares: Vec<usize> = whole.blocks(&second).iter().map(|block| work.share(block.begun)).collect();
+        work.round(&mut whole, &first, |_, block| block.own() - work.share(block.own()))?;
+        work.round(&mut whole, &second, |i, block| block.begun.saturating_sub(shares[i]))?;
     }
     let rest = whole.face_count().saturating_sub(target_faces);
     if rest > 0 {
@@ -107,7 +110,7 @@ fn decimate_in_layers(
     Ok(Decimated { mesh: whole.into_mesh(), faces_before, deviation_mm })
 }
 
-/// What all layers of all rounds share.
+/// What all blocks of all rounds share.
 struct Work<'a> {
     original: &'a NearestSurface<'a>,
     max_error_mm: f64,
@@ -119,28 +122,29 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Triangles that blocks leave to the whole, which then takes the cheapest wherever they are.
     fn share(&self, faces: usize) -> usize {
-        (faces as f64 * self.faces_left) as usize
+        ((faces as f64 * self.faces_left * LEFT_TO_WHOLE) as usize).min(faces)
     }
 
-    /// Works on all layers at the same time, and puts them back in order.
+    /// Works on all blocks at the same time, and puts them back in order.
     fn round(
         &self,
         whole: &mut Whole,
         cuts: &Cuts,
-        to_remove: impl Fn(usize, &Layer) -> usize + Sync,
+        to_remove: impl Fn(usize, &Share) -> usize + Sync,
     ) -> Result<(), PrintingError> {
         let from = &*whole;
         let done: Vec<Taken> = from
-            .layers(cuts)
+            .blocks(cuts)
             .into_par_iter()
             .enumerate()
             .with_max_len(1)
-            .map(|(i, layer)| {
-                let most = to_remove(i, &layer);
-                let limits = from.limits(self.original, self.max_error_mm, self.faces_left, cuts.interval(i));
+            .map(|(i, share)| {
+                let most = to_remove(i, &share);
+                let limits = from.limits(self.original, self.max_error_mm, cuts.block(i));
                 let mut ended = Ok(());
-                let taken = from.piece(layer).worked(limits, |surface| ended = self.remove(surface, most));
+                let taken = from.piece(share).worked(limits, |surface| ended = self.remove(surface, most));
                 ended.map(|()| taken)
             })
             .collect::<Result<_, _>>()?;

@@ -10,12 +10,14 @@ pub const NONE: u32 = u32::MAX;
 pub struct Piece {
     pub positions: Vec<[f32; 3]>,
     pub quadrics: Vec<Quadric>,
-    /// A removed triangle names `NONE`. Triangles that reach beyond the interval are only there to be kept clear of.
+    /// A removed triangle names `NONE`. Triangles that reach beyond the block are only there to be kept clear of.
     pub faces: Vec<[u32; 3]>,
     /// Whether a vertex has left its original place.
     pub is_moved: Vec<bool>,
     /// Vertices with triangles that other pieces know, too: they stay where they are.
     pub is_locked: Vec<bool>,
+    /// Vertices between which no edge may go: each was looked at, and nothing of its own has changed since.
+    pub is_settled: Vec<bool>,
     /// Original vertices: first those that were at `positions`, then the other passengers.
     pub originals: Vec<[f32; 3]>,
     /// Original vertices that a triangle stands for, chained.
@@ -23,20 +25,19 @@ pub struct Piece {
     pub next_passenger: Vec<u32>,
 }
 
-/// A layer of space: pieces in different ones cannot meet.
+/// A block of space: pieces in different ones cannot meet.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Interval {
-    pub axis: usize,
-    /// First coordinate within, mm.
-    pub low: f32,
-    /// First coordinate beyond, mm.
-    pub high: f32,
+pub struct Block {
+    /// First coordinates within, mm.
+    pub low: [f32; 3],
+    /// First coordinates beyond, mm.
+    pub high: [f32; 3],
 }
 
-impl Interval {
+impl Block {
     /// Whether a point lies within.
     pub fn holds(&self, point: [f32; 3]) -> bool {
-        self.low <= point[self.axis] && point[self.axis] < self.high
+        (0..3).all(|axis| self.low[axis] <= point[axis] && point[axis] < self.high[axis])
     }
 }
 
@@ -49,8 +50,8 @@ pub struct Limits<'a> {
     pub error_squared: f64,
     /// Longest edge that may be made, mm, squared.
     pub edge_most_squared: f64,
-    /// Size of the cells in which neighbours are sought, mm.
-    pub cell_mm: f32,
+    /// Mean edge to begin with, mm.
+    pub mean_edge_mm: f64,
     /// Where new vertices may lie.
-    pub interval: Interval,
+    pub block: Block,
 }

@@ -52,24 +52,24 @@ fn decimate_keeps_a_tangled_sponge_sound_however_far_it_goes() {
 }
 
 #[test]
-fn decimate_in_layers_keeps_all_that_it_keeps_as_a_whole() {
+fn decimate_in_blocks_keeps_all_that_it_keeps_as_a_whole() {
     let ball = meshed(44, |p| 9.0 - p.coords.norm());
     for (mesh, error_mm) in [(meshed(24, sponge), 0.3), (ball, 0.1)] {
         let whole = check(&mesh);
         let target = mesh.triangles.len() / 4;
-        for layers in [2, 3, 7] {
-            let less = decimate_in_layers(&mesh, target, error_mm, layers, &mut Silent).unwrap();
+        for blocks in [2, 3, 7] {
+            let less = decimate_in_blocks(&mesh, target, error_mm, blocks, &mut Silent).unwrap();
             let report = check(&less.mesh);
-            assert!(report.is_sound(), "{layers} layers: {report}");
+            assert!(report.is_sound(), "{blocks} blocks: {report}");
             assert_eq!((report.genus, report.components), (whole.genus, whole.components));
-            let one = decimate_in_layers(&mesh, target, error_mm, 1, &mut Silent).unwrap();
-            // Layers leave hardly more than the whole where the error ends the work, and no more where the number does.
+            let one = decimate_in_blocks(&mesh, target, error_mm, 1, &mut Silent).unwrap();
+            // Blocks leave hardly more than the whole where the error ends the work, and no more where the number does.
             assert!(less.mesh.triangles.len() as f64 <= 1.1 * one.mesh.triangles.len().max(target) as f64);
             let distance = [&less, &one].map(|d| hausdorff(&mesh, &d.mesh).unwrap());
             assert!(less.deviation_mm <= error_mm, "{}", less.deviation_mm);
-            println!("{layers} layers: {:.4} and {:.4} mm", distance[0].mean_mm(), distance[1].mean_mm());
-            // Layers as thin as a few voxels are mostly border, and worse; real ones are many times as thick.
-            if layers <= 3 {
+            println!("{blocks} blocks: {:.4} and {:.4} mm", distance[0].mean_mm(), distance[1].mean_mm());
+            // Blocks as thin as a few voxels are mostly border, and worse; real ones are many times as thick.
+            if blocks <= 3 {
                 assert!(distance[0].max_mm() < 1.25 * distance[1].max_mm(), "{distance:?}");
                 assert!(distance[0].mean_mm() < 1.25 * distance[1].mean_mm(), "{distance:?}");
             }
@@ -78,11 +78,11 @@ fn decimate_in_layers_keeps_all_that_it_keeps_as_a_whole() {
 }
 
 #[test]
-fn decimate_in_layers_gives_one_result_for_any_threads() {
+fn decimate_in_blocks_gives_one_result_for_any_threads() {
     let mesh = meshed(24, sponge);
     let [one, four] = [1, 4].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| decimate_in_layers(&mesh, mesh.triangles.len() / 3, 0.3, 5, &mut Silent).unwrap())
+        pool.install(|| decimate_in_blocks(&mesh, mesh.triangles.len() / 3, 0.3, 5, &mut Silent).unwrap())
     });
     assert!(one == four);
 }

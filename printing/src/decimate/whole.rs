@@ -1,11 +1,12 @@
-//! The whole surface, taken apart into layers and put together again.
+//! The whole surface, taken apart into blocks and put together again.
 //!
-//! Layers lie one above the other along the longest side. A triangle that reaches into two layers stays as it is in
-//! both, and so do its vertices; all others move within their own layer, where nothing of another layer can be. So
-//! layers are decimated at the same time, and the result depends on the layers alone, not on who worked on them.
+//! Planes across each axis cut space into blocks. A triangle that reaches into several blocks stays as it is in all of
+//! them, and so do its vertices; all others move within their own block, where nothing of another block can be. So
+//! blocks are decimated at the same time, and the result depends on the blocks alone, not on who worked on them. A
+//! block's part of the surface is small enough to stay in a processor's cache, which is worth as much as the company.
 
 use super::collapse::Surface;
-use super::piece::{Interval, Limits, NONE, Piece};
+use super::piece::{Block, Limits, NONE, Piece};
 use super::quadric::Quadric;
 use crate::bvh::Bounds;
 use crate::geometry::vector;
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 /// Longest edge that a collapse may make, in mean edges of the original: keeps triangles local, so that colours and
 /// confidence have somewhere to be, and the search for neighbours short.
 const EDGE_MOST: f64 = 10.0;
-/// Every so many triangles one is asked where layers should be cut.
+/// Every so many triangles one is asked where blocks should be cut.
 const SAMPLED: usize = 16;
 
 /// A surface with the originals that each triangle stands for.
@@ -24,6 +25,7 @@ pub struct Whole {
     positions: Vec<[f32; 3]>,
     quadrics: Vec<Quadric>,
     is_moved: Vec<bool>,
+    is_settled: Vec<bool>,
     originals: Vec<[f32; 3]>,
     /// A removed triangle names `NONE`.
     faces: Vec<[u32; 3]>,
@@ -34,37 +36,47 @@ pub struct Whole {
     mean_edge_mm: f64,
 }
 
-/// Where the surface is cut into layers.
+/// Where the surface is cut into blocks.
+#[derive(Default)]
 pub struct Cuts {
-    axis: usize,
-    /// First coordinate of each layer but the lowest, mm.
-    starts: Vec<f32>,
+    /// Along each axis the first coordinate of each slab but the lowest, mm.
+    starts: [Vec<f32>; 3],
 }
 
 impl Cuts {
-    /// No cut: one layer.
-    pub const NONE: Self = Self { axis: 0, starts: Vec::new() };
+    /// No cut: one block.
+    pub const NONE: Self = Self { starts: [const { Vec::new() }; 3] };
 
-    fn layer(&self, at: f32) -> usize {
-        self.starts.partition_point(|&start| start <= at)
+    fn slabs(&self) -> [usize; 3] {
+        [0, 1, 2].map(|axis| self.starts[axis].len() + 1)
     }
 
-    /// Where a layer lies.
-    pub fn interval(&self, layer: usize) -> Interval {
-        let low = layer.checked_sub(1).map_or(f32::NEG_INFINITY, |below| self.starts[below]);
-        let high = self.starts.get(layer).copied().unwrap_or(f32::INFINITY);
-        Interval { axis: self.axis, low, high }
+    fn slab(&self, axis: usize, at: f32) -> usize {
+        self.starts[axis].partition_point(|&start| start <= at)
     }
 
-    /// Number of layers.
-    pub fn layers(&self) -> usize {
-        self.starts.len() + 1
+    fn number(&self, slab: [usize; 3]) -> usize {
+        let [nx, ny, _] = self.slabs();
+        (slab[2] * ny + slab[1]) * nx + slab[0]
+    }
+
+    /// Where a block lies.
+    pub fn block(&self, number: usize) -> Block {
+        let [nx, ny, _] = self.slabs();
+        let slab = [number % nx, number / nx % ny, number / (nx * ny)];
+        let start = |axis: usize, slab: usize| self.starts[axis].get(slab).copied();
+        Block {
+            low: [0, 1, 2].map(|axis| {
+                slab[axis].checked_sub(1).and_then(|below| start(axis, below)).unwrap_or(f32::NEG_INFINITY)
+            }),
+            high: [0, 1, 2].map(|axis| start(axis, slab[axis]).unwrap_or(f32::INFINITY)),
+        }
     }
 }
 
-/// A layer's triangles.
+/// A block's triangles.
 #[derive(Default)]
-pub struct Layer {
+pub struct Share {
     /// Triangles wholly within it, and those that reach beyond, with the number of the former.
     faces: Vec<u32>,
     own: usize,
@@ -72,14 +84,14 @@ pub struct Layer {
     pub begun: usize,
 }
 
-impl Layer {
+impl Share {
     /// Triangles wholly within it.
     pub fn own(&self) -> usize {
         self.own
     }
 }
 
-/// A layer taken out, with the numbers that its parts have in the whole.
+/// A block taken out, with the numbers that its parts have in the whole.
 pub struct Taken {
     piece: Piece,
     faces: Vec<u32>,
@@ -101,6 +113,7 @@ impl Whole {
         Self {
             quadrics,
             is_moved: vec![false; mesh.vertices_mm.len()],
+            is_settled: vec![false; mesh.vertices_mm.len()],
             originals: mesh.vertices_mm.clone(),
             positions: mesh.vertices_mm.clone(),
             first_passenger: vec![NONE; mesh.triangles.len()],
@@ -120,70 +133,78 @@ impl Whole {
         self.deviation_squared.sqrt()
     }
 
-    /// Limits of one layer. `faces_left`: part of the triangles that is to be left.
+    /// Limits in one block.
     pub fn limits<'a>(
         &self,
         original: &'a NearestSurface<'a>,
         max_error_mm: f64,
-        faces_left: f64,
-        interval: Interval,
+        block: Block,
     ) -> Limits<'a> {
-        // Edges grow as the root of what is left: cells suit the last ones, which span the most of them.
-        let growth = faces_left.recip().sqrt().clamp(1.0, 8.0);
+        // As many triangles on the same area: edges grow as the root of what is left.
+        let growth = (self.faces.len() as f64 / self.face_count.max(1) as f64).sqrt();
         Limits {
             original,
             error_squared: max_error_mm * max_error_mm,
             edge_most_squared: (EDGE_MOST * self.mean_edge_mm).powi(2),
-            cell_mm: (1.5 * self.mean_edge_mm * growth).max(f64::from(f32::MIN_POSITIVE)) as f32,
-            interval,
+            mean_edge_mm: self.mean_edge_mm * growth,
+            block,
         }
     }
 
-    /// Cuts along the longest side into layers of about as many triangles, and cuts half-way between those.
-    pub fn cuts(&self, layers: usize) -> [Cuts; 2] {
+    /// Cuts into about so many blocks, nearly cubes of about as many triangles, and cuts half-way between those.
+    pub fn cuts(&self, blocks: usize) -> [Cuts; 2] {
         let bounds = Bounds::of(&self.positions);
-        let extent = |axis: usize| f64::from(bounds.high[axis]) - f64::from(bounds.low[axis]);
-        let axis = (0..3).max_by(|&a, &b| extent(a).total_cmp(&extent(b))).unwrap_or(0);
-        let mut places: Vec<f32> =
-            self.faces.iter().step_by(SAMPLED).map(|t| self.positions[t[0] as usize][axis]).collect();
-        places.par_sort_unstable_by(f32::total_cmp);
-        let at = |half: usize| places[(places.len() * half / (2 * layers)).min(places.len() - 1)];
-        [
-            Cuts { axis, starts: (1..layers).map(|i| at(2 * i)).collect() },
-            Cuts { axis, starts: (0..layers).map(|i| at(2 * i + 1)).collect() },
-        ]
+        let extents = [0, 1, 2].map(|axis| f64::from(bounds.high[axis]) - f64::from(bounds.low[axis]));
+        let side = (extents.iter().product::<f64>() / blocks as f64).cbrt().max(f64::MIN_POSITIVE);
+        let mut cuts = [Cuts::NONE, Cuts::NONE];
+        for (axis, extent) in extents.into_iter().enumerate() {
+            let mut places: Vec<f32> =
+                self.faces.iter().step_by(SAMPLED).map(|t| self.positions[t[0] as usize][axis]).collect();
+            places.par_sort_unstable_by(f32::total_cmp);
+            let slabs = (extent / side).round().clamp(1.0, blocks as f64) as usize;
+            let at = |half: usize| places[(places.len() * half / (2 * slabs)).min(places.len() - 1)];
+            cuts[0].starts[axis] = (1..slabs).map(|i| at(2 * i)).collect();
+            cuts[1].starts[axis] = (0..slabs).map(|i| at(2 * i + 1)).collect();
+        }
+        cuts
     }
 
-    /// The triangles of each layer.
-    pub fn layers(&self, cuts: &Cuts) -> Vec<Layer> {
-        let mut layers: Vec<Layer> = (0..cuts.layers()).map(|_| Layer::default()).collect();
+    /// The triangles of each block.
+    pub fn blocks(&self, cuts: &Cuts) -> Vec<Share> {
+        let count = cuts.slabs().iter().product();
+        let mut blocks: Vec<Share> = (0..count).map(|_| Share::default()).collect();
         let mut crossing = Vec::new();
         for (face, triangle) in self.faces.iter().enumerate().filter(|(_, t)| t[0] != NONE) {
-            let at = triangle.map(|v| self.positions[v as usize][cuts.axis]);
-            let first = cuts.layer(at[0].min(at[1]).min(at[2]));
-            let last = cuts.layer(at[0].max(at[1]).max(at[2]));
-            layers[first].begun += 1;
+            let bounds = Bounds::of(&triangle.map(|v| self.positions[v as usize]));
+            let [first, last] =
+                [bounds.low, bounds.high].map(|at| [0, 1, 2].map(|axis| cuts.slab(axis, at[axis])));
+            let block = &mut blocks[cuts.number(first)];
+            block.begun += 1;
             if first == last {
-                layers[first].faces.push(face as u32);
+                block.faces.push(face as u32);
             } else {
                 crossing.push((face as u32, first, last));
             }
         }
-        layers.iter_mut().for_each(|layer| layer.own = layer.faces.len());
+        blocks.iter_mut().for_each(|block| block.own = block.faces.len());
         for (face, first, last) in crossing {
-            layers[first..=last].iter_mut().for_each(|layer| layer.faces.push(face));
+            for z in first[2]..=last[2] {
+                for y in first[1]..=last[1] {
+                    (first[0]..=last[0]).for_each(|x| blocks[cuts.number([x, y, z])].faces.push(face));
+                }
+            }
         }
-        layers
+        blocks
     }
 
-    /// Takes a layer out of the whole.
-    pub fn piece(&self, layer: Layer) -> Taken {
-        let Layer { faces, own, .. } = layer;
+    /// Takes a block's triangles out of the whole.
+    pub fn piece(&self, share: Share) -> Taken {
+        let Share { faces, own, .. } = share;
         let named = |range: &[u32]| range.iter().flat_map(|&f| self.faces[f as usize]).collect::<Vec<u32>>();
         let mut originals = named(&faces);
         originals.sort_unstable();
         originals.dedup();
-        let local = |vertex: u32| originals.binary_search(&vertex).expect("a vertex of the layer") as u32;
+        let local = |vertex: u32| originals.binary_search(&vertex).expect("a vertex of the block") as u32;
         let mut is_locked = vec![false; originals.len()];
         named(&faces[own..]).into_iter().for_each(|vertex| is_locked[local(vertex) as usize] = true);
         let of = |vertices: &[u32], points: &[[f32; 3]]| {
@@ -194,6 +215,7 @@ impl Whole {
             quadrics: originals.iter().map(|&v| self.quadrics[v as usize]).collect(),
             faces: faces.iter().map(|&f| self.faces[f as usize].map(local)).collect(),
             is_moved: originals.iter().map(|&v| self.is_moved[v as usize]).collect(),
+            is_settled: originals.iter().map(|&v| self.is_settled[v as usize]).collect(),
             is_locked,
             originals: Vec::new(),
             first_passenger: vec![NONE; faces.len()],
@@ -212,16 +234,17 @@ impl Whole {
         Taken { piece, faces, own, originals, deviation_squared: 0.0 }
     }
 
-    /// Puts a layer back in its place.
+    /// Puts a block back in its place.
     pub fn take_back(&mut self, taken: Taken) {
         let Taken { piece, faces, own, originals, deviation_squared } = taken;
         self.deviation_squared = self.deviation_squared.max(deviation_squared);
-        for (i, &vertex) in
-            originals[..piece.positions.len()].iter().enumerate().filter(|(i, _)| !piece.is_locked[*i])
-        {
-            self.positions[vertex as usize] = piece.positions[i];
-            self.quadrics[vertex as usize] = piece.quadrics[i];
-            self.is_moved[vertex as usize] = piece.is_moved[i];
+        for (i, &vertex) in originals[..piece.positions.len()].iter().enumerate() {
+            self.is_settled[vertex as usize] = piece.is_settled[i];
+            if !piece.is_locked[i] {
+                self.positions[vertex as usize] = piece.positions[i];
+                self.quadrics[vertex as usize] = piece.quadrics[i];
+                self.is_moved[vertex as usize] = piece.is_moved[i];
+            }
         }
         for (i, &face) in faces[..own].iter().enumerate() {
             let triangle = piece.faces[i];
@@ -262,7 +285,7 @@ impl Whole {
 }
 
 impl Taken {
-    /// Works on the layer through its surface.
+    /// Works on the block through its surface.
     pub fn worked(self, limits: Limits<'_>, work: impl FnOnce(&mut Surface<'_>)) -> Self {
         let Self { piece, faces, own, originals, .. } = self;
         let mut surface = Surface::new(piece, limits);
