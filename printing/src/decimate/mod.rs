@@ -41,9 +41,9 @@ pub struct Decimated {
 const REPORT_EVERY: usize = 4096;
 /// Triangles of a block, about: so many that little of it is border, so few that caches hold it.
 const BLOCK_FACES: usize = 40_000;
-/// Triangles that blocks leave, times those that are to be left at last: what is taken from where is for the whole to
-/// decide.
-const LEFT_TO_WHOLE: f64 = 2.0;
+/// Share of what is to go that blocks leave to the whole, which knows best where to take it: a tenth costs little time, and
+/// with nothing left a surface that loses most of its triangles ends a third farther from what it was.
+const LEFT_TO_WHOLE: f64 = 0.1;
 
 /// Collapses edges until `target_faces` are left, or none can go without leaving `max_error_mm`.
 ///
@@ -91,7 +91,7 @@ fn decimate_in_blocks(
     let work = Work {
         original: &original,
         max_error_mm,
-        faces_left: target_faces as f64 / faces_before as f64,
+        faces_left: 1.0 - (1.0 - LEFT_TO_WHOLE) * (1.0 - target_faces as f64 / faces_before as f64),
         to_remove: faces_before - target_faces,
         removed: AtomicUsize::new(0),
         progress: Mutex::new(progress),
@@ -124,7 +124,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Triangles that blocks leave to the whole, which then takes the cheapest wherever they are.
     fn share(&self, faces: usize) -> usize {
-        ((faces as f64 * self.faces_left * LEFT_TO_WHOLE) as usize).min(faces)
+        (faces as f64 * self.faces_left) as usize
     }
 
     /// Works on all blocks at the same time, and puts them back in order.
