@@ -35,6 +35,8 @@ const GROWTH_MAX: f64 = 1.1;
 /// Voxels of the model are at least so many pixels wide. From a finer one what is sharp, such as the rings of new bad pixels,
 /// comes back larger each round: with voxels of 1.6 pixels (384 a side) two thousand HU in twelve rounds.
 const MODEL_VOXEL_PX: f64 = 2.3;
+/// No model is made coarser than this, mm: it would know too little of the body, and nothing in so coarse a volume is sharp.
+const MODEL_VOXEL_MAX_MM: f64 = 2.0;
 /// How strongly the volume is flattened into a model, as a share of water, and dual steps spent on it each time. Chosen
 /// on a chest with ten of 248 views missing in a row, with noise and without.
 const FLATTENING: f64 = 0.05;
@@ -183,11 +185,15 @@ impl MissingViews {
 /// Voxels that become one of the model's along each axis.
 fn model_factor(plan: &FdkPlan) -> usize {
     let grid = plan.grid();
-    let finest_mm = grid.spacing_mm.iter().copied().fold(f64::INFINITY, f64::min);
     let view = &plan.scan.views()[0];
-    let depth_mm = view.project(&grid.centre()).depth_mm;
-    let pixel_mm = depth_mm / view.detector_axes().focal_u_px;
-    ((MODEL_VOXEL_PX * pixel_mm / finest_mm).ceil() as usize).max(1)
+    let pixel_mm = view.project(&grid.centre()).depth_mm / view.detector_axes().focal_u_px;
+    factor_of(grid.spacing_mm.iter().copied().fold(f64::INFINITY, f64::min), pixel_mm)
+}
+
+/// For voxels and pixels as wide as this at the isocenter.
+fn factor_of(voxel_mm: f64, pixel_mm: f64) -> usize {
+    let of_pixels = (MODEL_VOXEL_PX * pixel_mm / voxel_mm).ceil();
+    (of_pixels.min((MODEL_VOXEL_MAX_MM / voxel_mm).floor()) as usize).max(1)
 }
 
 /// Root mean square of `first + added - values`.
@@ -348,19 +354,13 @@ fn given_back(neighbour: &Neighbour, way_change_mm: f64) -> FilteredView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::FdkOptions;
-    use crate::test_scans::circle_scan;
-    use carm::VolumeGrid;
-    use nalgebra::Matrix3;
 
     #[test]
-    fn model_of_missing_views_is_coarser_than_pixels_and_no_coarser_than_it_need_be() {
-        // Pixels 1.6 mm wide at the isocenter.
-        for (voxel_mm, factor) in [(0.32, 12), (0.64, 6), (1.28, 3), (1.92, 2), (3.84, 1), (7.0, 1)] {
-            let grid =
-                VolumeGrid::centred([16; 3], [voxel_mm; 3], Matrix3::identity(), Point3::origin()).unwrap();
-            let plan = FdkPlan::new(circle_scan(60, 220.0), grid, FdkOptions::default()).unwrap();
-            assert_eq!(model_factor(&plan), factor, "{voxel_mm} mm");
+    fn model_of_missing_views_is_coarser_than_fine_pixels_and_never_coarse() {
+        let cases =
+            [(0.25, 0.2, 2), (0.64, 0.4, 2), (0.96, 0.4, 1), (0.5, 1.6, 4), (2.56, 1.6, 1), (9.0, 8.0, 1)];
+        for (voxel_mm, pixel_mm, factor) in cases {
+            assert_eq!(factor_of(voxel_mm, pixel_mm), factor, "{voxel_mm} mm of {pixel_mm} mm");
         }
     }
 }
