@@ -148,14 +148,14 @@ impl MissingViews {
         let grid = coarse_grid(&volume.grid, factor);
         let first = volume.values.clone();
         let mut added = Array3::zeros(first.raw_dim());
-        let mut before = coarsened(&volume.values, factor);
+        let mut before: Option<Array3<f32>> = None;
         let mut flattening = None;
-        let (mut first_change, mut last_change) = (0.0, f64::INFINITY);
+        let (mut first_change, mut last_change) = (None, f64::INFINITY);
         for round in 0..ROUNDS {
             let momentum = round as f32 / (round as f32 + 3.0);
             let now = coarsened(&volume.values, factor);
-            let ahead = &now + &((&now - &before) * momentum);
-            before = now;
+            let ahead = before.map_or_else(|| now.clone(), |before| &now + &((&now - &before) * momentum));
+            before = Some(now);
             let (extended, extended_grid) = extended_along(&ahead, &grid, plan.layout.along);
             let body = Body::new(extended.view(), extended_grid, plan, mu_water_per_mm, &mut flattening)?;
             let mut sum = backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
@@ -172,9 +172,8 @@ impl MissingViews {
                 .and(&first)
                 .and(&added)
                 .par_for_each(|value, first, added| *value = first + added);
-            first_change = if round == 0 { change } else { first_change };
             last_change = change;
-            if change < SETTLED * first_change {
+            if change < SETTLED * *first_change.get_or_insert(change) {
                 break;
             }
         }
