@@ -5,11 +5,15 @@
 //! Image Process. 18(11), 2009, for bounds on the values). The dual is kept from call to call: when the volume changes
 //! little in between, a few steps a call suffice.
 
+use crate::backproject::Isa;
 use crate::project::{ColumnGrid, ColumnVolume};
 use rayon::prelude::*;
 
 /// Bound of the squared norm of the difference operator in three dimensions.
 const DIFFERENCE_NORM_SQUARED: f32 = 12.0;
+/// Dual steps that go through the volume together, or the next multiple that gives each thread one: the planes that they
+/// work on (three of the dual and what belongs to them) stay in the last cache.
+const STEPS_TOGETHER: usize = 4;
 
 /// Makes volumes smoother and keeps the dual of the last call.
 pub(crate) struct TotalVariation {
@@ -39,16 +43,17 @@ impl TotalVariation {
         Self { grid: grid.clone(), dual: [grid.zeros(), grid.zeros(), grid.zeros()] }
     }
 
-    /// Minimises `Σ (x - u)² / (2 metric) + strength TV(x)`, each voxel's variation by its weight, over `x ≥ lowest` into `x`, starting from the last dual.
+    /// Minimises `Σ (x - u)² / (2 metric) + strength TV(x)`, each voxel's variation by its weight, over `x ≥ lowest` into
+    /// `x`, starting from the last dual.
     pub(crate) fn smooth(&mut self, u: &ColumnVolume, smoothing: &Smoothing<'_>, x: &mut ColumnVolume) {
-        let scale = smoothing.strength * smoothing.metric_max;
-        if scale > 0.0 {
-            for _ in 0..smoothing.steps {
-                self.primal(u, smoothing, x);
-                self.step_dual(x, 1.0 / (DIFFERENCE_NORM_SQUARED * scale), smoothing.weights);
-            }
+        let problem = Problem { grid: &self.grid, u, smoothing, is_avx2: Isa::Avx2.is_available() };
+        let mut steps = if smoothing.strength * smoothing.metric_max > 0.0 { smoothing.steps } else { 0 };
+        while steps > 0 {
+            let together = steps.min(rayon::current_num_threads().next_multiple_of(STEPS_TOGETHER));
+            problem.step_dual(&mut self.dual, together);
+            steps -= together;
         }
-        self.primal(u, smoothing, x);
+        problem.primal(&self.dual, x);
     }
 
     /// Weights that spare what is an edge already: `edge / (edge + |difference|)` (Candès, Wakin and Boyd, J. Fourier Anal.
@@ -80,78 +85,157 @@ impl TotalVariation {
         });
         weights
     }
+}
 
+/// A nearest volume to be found.
+struct Problem<'a> {
+    grid: &'a ColumnGrid,
+    u: &'a ColumnVolume,
+    smoothing: &'a Smoothing<'a>,
+    is_avx2: bool,
+}
+
+/// Plane `line` of the dual along each axis, and the one before of the dual along slow.
+struct DualPlanes<'a> {
+    line: usize,
+    slow_before: &'a [f32],
+    own: [&'a [f32]; 3],
+}
+
+impl Problem<'_> {
     /// `x = max(u - strength metric Dᵀ dual, lowest)`.
-    fn primal(&self, u: &ColumnVolume, smoothing: &Smoothing<'_>, x: &mut ColumnVolume) {
-        let grid = &self.grid;
-        let [slow_stride, fast_stride] = grid.strides;
-        let dual = self.dual.each_ref().map(|dual| &dual.values[..]);
-        x.values.par_chunks_mut(slow_stride).enumerate().for_each(|(line, slab)| {
-            if line == 0 || line > grid.counts[0] {
+    fn primal(&self, dual: &[ColumnVolume; 3], x: &mut ColumnVolume) {
+        let stride = self.grid.strides[0];
+        x.values.par_chunks_mut(stride).enumerate().for_each(|(line, x)| {
+            if line == 0 || line > self.grid.counts[0] {
                 return;
             }
-            for fast in 0..grid.counts[1] {
-                let start = grid.offset(line as isize - 1, fast as isize, 0);
-                let count = grid.counts[2];
-                let own = &dual[0][start..][..count];
-                let slow_before = &dual[0][start - slow_stride..][..count];
-                let fast_own = &dual[1][start..][..count];
-                let fast_before = &dual[1][start - fast_stride..][..count];
-                let along = &dual[2][start - 1..][..count + 1];
-                let u = &u.values[start..][..count];
-                let metric = &smoothing.metric.values[start..][..count];
-                let x = &mut slab[start - line * slow_stride..][..count];
-                for i in 0..count {
-                    let against = (slow_before[i] - own[i])
-                        + (fast_before[i] - fast_own[i])
-                        + (along[i] - along[i + 1]);
-                    x[i] = (u[i] - smoothing.strength * metric[i] * against).max(smoothing.lowest);
-                }
-            }
+            let plane = |axis: usize, line: usize| &dual[axis].values[line * stride..][..stride];
+            let own = [plane(0, line), plane(1, line), plane(2, line)];
+            self.primal_plane(&DualPlanes { line, slow_before: plane(0, line - 1), own }, x);
         });
     }
 
-    /// One gradient step of the dual, brought back to at most its weight's length. Differences across the volume's far faces,
-    /// and so their duals, stay zero.
-    fn step_dual(&mut self, x: &ColumnVolume, step: f32, weights: Option<&ColumnVolume>) {
-        let grid = &self.grid;
-        let [slow_stride, fast_stride] = grid.strides;
-        let [slow_count, fast_count, count] = grid.counts;
-        let [slow_dual, fast_dual, along_dual] = &mut self.dual;
-        slow_dual
-            .values
-            .par_chunks_mut(slow_stride)
-            .zip(fast_dual.values.par_chunks_mut(slow_stride))
-            .zip(along_dual.values.par_chunks_mut(slow_stride))
-            .enumerate()
-            .for_each(|(line, ((slow_dual, fast_dual), along_dual))| {
-                if line == 0 || line > slow_count {
-                    return;
-                }
-                let has_slow = if line < slow_count { step } else { 0.0 };
-                for fast in 0..fast_count {
-                    let has_fast = if fast + 1 < fast_count { step } else { 0.0 };
-                    let start = grid.offset(line as isize - 1, fast as isize, 0);
-                    let within = start - line * slow_stride;
-                    let own = &x.values[start..][..count];
-                    let slow_next = &x.values[start + slow_stride..][..count];
-                    let fast_next = &x.values[start + fast_stride..][..count];
-                    let along_next = &x.values[start + 1..][..count];
-                    let p = &mut slow_dual[within..][..count];
-                    let q = &mut fast_dual[within..][..count];
-                    let r = &mut along_dual[within..][..count];
-                    let weights = weights.map(|weights| &weights.values[start..][..count]);
-                    for i in 0..count {
-                        let is_last = i + 1 == count;
-                        let a = p[i] + has_slow * (slow_next[i] - own[i]);
-                        let b = q[i] + has_fast * (fast_next[i] - own[i]);
-                        let c = r[i] + if is_last { 0.0 } else { step * (along_next[i] - own[i]) };
-                        let most = weights.map_or(1.0, |weights| weights[i]);
-                        let shrink = most / (a * a + b * b + c * c).sqrt().max(most).max(f32::MIN_POSITIVE);
-                        (p[i], q[i], r[i]) = (a * shrink, b * shrink, c * shrink);
+    /// Gradient steps of the dual, each brought back to at most its weight's length. Differences across the volume's far
+    /// faces, and so their duals, stay zero.
+    ///
+    /// All steps go through the volume at once, each two planes behind the one before it, so that they touch no plane in
+    /// common; the result is that of one step after the other.
+    fn step_dual(&self, dual: &mut [ColumnVolume; 3], steps: usize) {
+        let (stride, count) = (self.grid.strides[0], self.grid.counts[0]);
+        // Of each step, `x` at the plane where it is and at the next.
+        let mut x_planes = vec![[vec![0.0; stride], vec![0.0; stride]]; steps];
+        let border = vec![0.0; stride];
+        for foremost in 1..=count + 2 * (steps - 1) {
+            // Step `k` is at plane `foremost - 2 k` if that is one of the volume's.
+            let first = foremost.saturating_sub(count).div_ceil(2);
+            let end = steps.min(foremost.div_ceil(2));
+            let hindmost = foremost - 2 * (end - 1);
+            let planes = hindmost * stride..(foremost - 2 * first + 2) * stride;
+            let [slow, fast, along] =
+                dual.each_mut().map(|dual| dual.values[planes.clone()].par_chunks_mut(2 * stride));
+            slow.zip(fast).zip(along).zip(x_planes[first..end].par_iter_mut().rev()).enumerate().for_each(
+                |(at, (((slow, fast), along), x))| {
+                    let line = hindmost + 2 * at;
+                    let [(slow, slow_next), (fast, fast_next), (along, along_next)] =
+                        [slow, fast, along].map(|planes| planes.split_at_mut(stride));
+                    if line == 1 {
+                        let own = [&*slow, &*fast, &*along];
+                        self.primal_plane(&DualPlanes { line, slow_before: &border, own }, &mut x[0]);
                     }
-                }
-            });
+                    if line < count {
+                        let own = [&*slow_next, &*fast_next, &*along_next];
+                        self.primal_plane(&DualPlanes { line: line + 1, slow_before: slow, own }, &mut x[1]);
+                    }
+                    self.dual_plane(line, &x[0], &x[1], [slow, fast, along]);
+                    x.swap(0, 1);
+                },
+            );
+        }
+    }
+
+    fn primal_plane(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_avx2 {
+            // SAFETY: this CPU has AVX2.
+            return unsafe { self.primal_plane_avx2(dual, x) };
+        }
+        self.primal_rows(dual, x);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn primal_plane_avx2(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
+        self.primal_rows(dual, x);
+    }
+
+    #[inline(always)]
+    fn primal_rows(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
+        let grid = self.grid;
+        let Smoothing { strength, lowest, .. } = *self.smoothing;
+        let [_, fast_count, count] = grid.counts;
+        for fast in 0..fast_count {
+            let start = grid.offset(-1, fast as isize, 0);
+            let in_volume = dual.line * grid.strides[0] + start;
+            let own = &dual.own[0][start..][..count];
+            let slow_before = &dual.slow_before[start..][..count];
+            let fast_own = &dual.own[1][start..][..count];
+            let fast_before = &dual.own[1][start - grid.strides[1]..][..count];
+            let along = &dual.own[2][start - 1..][..count + 1];
+            let u = &self.u.values[in_volume..][..count];
+            let metric = &self.smoothing.metric.values[in_volume..][..count];
+            let x = &mut x[start..][..count];
+            for i in 0..count {
+                let against =
+                    (slow_before[i] - own[i]) + (fast_before[i] - fast_own[i]) + (along[i] - along[i + 1]);
+                x[i] = (u[i] - strength * metric[i] * against).max(lowest);
+            }
+        }
+    }
+
+    fn dual_plane(&self, line: usize, x: &[f32], x_next: &[f32], dual: [&mut [f32]; 3]) {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_avx2 {
+            // SAFETY: this CPU has AVX2.
+            return unsafe { self.dual_plane_avx2(line, x, x_next, dual) };
+        }
+        self.dual_rows(line, x, x_next, dual);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn dual_plane_avx2(&self, line: usize, x: &[f32], x_next: &[f32], dual: [&mut [f32]; 3]) {
+        self.dual_rows(line, x, x_next, dual);
+    }
+
+    #[inline(always)]
+    fn dual_rows(&self, line: usize, x: &[f32], x_next: &[f32], [slow, fast_dual, along]: [&mut [f32]; 3]) {
+        let grid = self.grid;
+        let step = 1.0 / (DIFFERENCE_NORM_SQUARED * (self.smoothing.strength * self.smoothing.metric_max));
+        let [slow_count, fast_count, count] = grid.counts;
+        let has_slow = if line < slow_count { step } else { 0.0 };
+        for fast in 0..fast_count {
+            let has_fast = if fast + 1 < fast_count { step } else { 0.0 };
+            let start = grid.offset(-1, fast as isize, 0);
+            let own = &x[start..][..count];
+            let slow_next = &x_next[start..][..count];
+            let fast_next = &x[start + grid.strides[1]..][..count];
+            let along_next = &x[start + 1..][..count];
+            let p = &mut slow[start..][..count];
+            let q = &mut fast_dual[start..][..count];
+            let r = &mut along[start..][..count];
+            let weights = self.smoothing.weights;
+            let weights = weights.map(|weights| &weights.values[line * grid.strides[0] + start..][..count]);
+            for i in 0..count {
+                let is_last = i + 1 == count;
+                let a = p[i] + has_slow * (slow_next[i] - own[i]);
+                let b = q[i] + has_fast * (fast_next[i] - own[i]);
+                let c = r[i] + if is_last { 0.0 } else { step * (along_next[i] - own[i]) };
+                let most = weights.map_or(1.0, |weights| weights[i]);
+                let shrink = most / (a * a + b * b + c * c).sqrt().max(most).max(f32::MIN_POSITIVE);
+                (p[i], q[i], r[i]) = (a * shrink, b * shrink, c * shrink);
+            }
+        }
     }
 }
 
@@ -179,6 +263,79 @@ mod tests {
         let mut x = columns.zeros();
         TotalVariation::new(&columns).smooth(&u, &smoothing, &mut x);
         columns.to_array(&x)
+    }
+
+    /// One dual step after the other, voxel by voxel; `order` names the array's axes from slow to columns.
+    fn smoothed_plainly(
+        order: [usize; 3],
+        u: &Array3<f32>,
+        metric: &Array3<f32>,
+        weights: &Array3<f32>,
+        strength: f32,
+        steps: usize,
+    ) -> Array3<f32> {
+        let mut dual = [0; 3].map(|_| Array3::<f32>::zeros(u.raw_dim()));
+        let primal = |dual: &[Array3<f32>; 3]| {
+            Array3::from_shape_fn(u.raw_dim(), |(z, y, x)| {
+                let at = [z, y, x];
+                let [a, b, c] = order.map(|axis| {
+                    let mut before = at;
+                    before[axis] = before[axis].wrapping_sub(1);
+                    dual[axis].get(before).copied().unwrap_or(0.0) - dual[axis][at]
+                });
+                (u[at] - strength * metric[at] * (a + b + c)).max(-0.5)
+            })
+        };
+        let metric_max = metric.iter().copied().fold(0.0, f32::max);
+        let step = 1.0 / (DIFFERENCE_NORM_SQUARED * (strength * metric_max));
+        for _ in 0..steps {
+            let now = primal(&dual);
+            for ((z, y, x), &own) in now.indexed_iter() {
+                let at = [z, y, x];
+                let [a, b, c] = order.map(|axis| {
+                    let mut next = at;
+                    next[axis] += 1;
+                    dual[axis][at] + step * (now.get(next).copied().unwrap_or(own) - own)
+                });
+                let most = weights[at];
+                let shrink = most / (a * a + b * b + c * c).sqrt().max(most);
+                order.into_iter().zip([a, b, c]).for_each(|(axis, part)| dual[axis][at] = part * shrink);
+            }
+        }
+        primal(&dual)
+    }
+
+    #[test]
+    fn steps_together_are_bit_for_bit_those_one_after_the_other() {
+        let mut state = 11_u32;
+        let mut random = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32
+        };
+        for shape in [[1, 1, 1], [2, 5, 19], [9, 7, 33]] {
+            let grid = VolumeGrid::centred(shape, [1.0; 3], Matrix3::identity(), Point3::origin()).unwrap();
+            let columns = ColumnGrid::nearest_to(grid, &Vector3::z());
+            let [u, metric, weights] =
+                [0; 3].map(|_| Array3::from_shape_fn([shape[2], shape[1], shape[0]], &mut random));
+            let [stored_u, stored_metric, stored_weights] =
+                [&u, &metric, &weights].map(|values| columns.store(values.view()).unwrap());
+            for (steps, threads) in [(1, 1), (2, 3), (5, 2), (13, 9)] {
+                let smoothing = Smoothing {
+                    strength: 0.4,
+                    metric: &stored_metric,
+                    metric_max: metric.iter().copied().fold(0.0, f32::max),
+                    lowest: -0.5,
+                    steps,
+                    weights: Some(&stored_weights),
+                };
+                let mut x = columns.zeros();
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| TotalVariation::new(&columns).smooth(&stored_u, &smoothing, &mut x));
+                let expected =
+                    smoothed_plainly(columns.axes.map(|axis| 2 - axis), &u, &metric, &weights, 0.4, steps);
+                assert_eq!(columns.to_array(&x), expected, "{shape:?}, {steps} steps, {threads} threads");
+            }
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub(super) fn coarse_grid(grid: &VolumeGrid, factor: usize) -> VolumeGrid {
 
 /// Means of blocks of `factor` voxels along each axis.
 pub(super) fn coarsened(fine: &Array3<f32>, factor: usize) -> Array3<f32> {
+    if factor == 1 {
+        return fine.clone();
+    }
     let (nz, ny, nx) = fine.dim();
     let mut coarse = Array3::zeros([nz, ny, nx].map(|size| size.div_ceil(factor)));
     coarse.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(z, mut slice)| {

@@ -2,11 +2,11 @@
 //!
 //! Arc-length weights let the neighbours of a gap stand for it, which leaves streaks along their rays. Once there is a
 //! volume, it is flattened into a model that keeps the body's edges and not the streaks (least total variation; Rudin,
-//! Osher and Fatemi, Physica D 60, 1992; what the model before showed to be an edge weighs less). The model gives the missing views their form, and what the neighbours saw
-//! beside it, smoothed, is interpolated between them along the arc. The predicted views are filtered and
-//! back-projected as measured ones are, the neighbours give back the arc that they had taken over, and the better
-//! volume makes a better model. Read as a descent on the total variation of what the measured views leave free, it
-//! may be hurried by momentum (Beck and Teboulle, SIAM J. Imaging Sci. 2(1), 2009).
+//! Osher and Fatemi, Physica D 60, 1992; what the model before showed to be an edge weighs less). The model gives the
+//! missing views their form, and what the neighbours saw beside it, smoothed, is interpolated between them along the
+//! arc. The predicted views are filtered and back-projected as measured ones are, the neighbours give back the arc that
+//! they had taken over, and the better volume makes a better model. Read as a descent on the total variation of what
+//! the measured views leave free, it may be hurried by momentum (Beck and Teboulle, SIAM J. Imaging Sci. 2(1), 2009).
 
 use super::body_model::{coarse_grid, coarsened, extended_along};
 use crate::backproject::{FilteredView, Isa, backprojector};
