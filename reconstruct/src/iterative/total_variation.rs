@@ -5,8 +5,8 @@
 //! Image Process. 18(11), 2009, for bounds on the values). The dual is kept from call to call: when the volume changes
 //! little in between, a few steps a call suffice.
 
-use crate::backproject::Isa;
 use crate::project::{ColumnGrid, ColumnVolume};
+use multiversion::multiversion;
 use rayon::prelude::*;
 
 /// Bound of the squared norm of the difference operator in three dimensions.
@@ -46,7 +46,7 @@ impl TotalVariation {
     /// Minimises `Σ (x - u)² / (2 metric) + strength TV(x)`, each voxel's variation by its weight, over `x ≥ lowest` into
     /// `x`, starting from the last dual.
     pub(crate) fn smooth(&mut self, u: &ColumnVolume, smoothing: &Smoothing<'_>, x: &mut ColumnVolume) {
-        let problem = Problem { grid: &self.grid, u, smoothing, is_avx2: Isa::Avx2.is_available() };
+        let problem = Problem { grid: &self.grid, u, smoothing };
         let mut steps = if smoothing.strength * smoothing.metric_max > 0.0 { smoothing.steps } else { 0 };
         while steps > 0 {
             let together = steps.min(rayon::current_num_threads().next_multiple_of(STEPS_TOGETHER));
@@ -92,7 +92,6 @@ struct Problem<'a> {
     grid: &'a ColumnGrid,
     u: &'a ColumnVolume,
     smoothing: &'a Smoothing<'a>,
-    is_avx2: bool,
 }
 
 /// Plane `line` of the dual along each axis, and the one before of the dual along slow.
@@ -112,7 +111,7 @@ impl Problem<'_> {
             }
             let plane = |axis: usize, line: usize| &dual[axis].values[line * stride..][..stride];
             let own = [plane(0, line), plane(1, line), plane(2, line)];
-            self.primal_plane(&DualPlanes { line, slow_before: plane(0, line - 1), own }, x);
+            primal_plane(self, &DualPlanes { line, slow_before: plane(0, line - 1), own }, x);
         });
     }
 
@@ -141,100 +140,77 @@ impl Problem<'_> {
                         [slow, fast, along].map(|planes| planes.split_at_mut(stride));
                     if line == 1 {
                         let own = [&*slow, &*fast, &*along];
-                        self.primal_plane(&DualPlanes { line, slow_before: &border, own }, &mut x[0]);
+                        primal_plane(self, &DualPlanes { line, slow_before: &border, own }, &mut x[0]);
                     }
                     if line < count {
                         let own = [&*slow_next, &*fast_next, &*along_next];
-                        self.primal_plane(&DualPlanes { line: line + 1, slow_before: slow, own }, &mut x[1]);
+                        primal_plane(self, &DualPlanes { line: line + 1, slow_before: slow, own }, &mut x[1]);
                     }
-                    self.dual_plane(line, &x[0], &x[1], [slow, fast, along]);
+                    dual_plane(self, line, x, [slow, fast, along]);
                     x.swap(0, 1);
                 },
             );
         }
     }
+}
 
-    fn primal_plane(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
-        #[cfg(target_arch = "x86_64")]
-        if self.is_avx2 {
-            // SAFETY: this CPU has AVX2.
-            return unsafe { self.primal_plane_avx2(dual, x) };
-        }
-        self.primal_rows(dual, x);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn primal_plane_avx2(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
-        self.primal_rows(dual, x);
-    }
-
-    #[inline(always)]
-    fn primal_rows(&self, dual: &DualPlanes<'_>, x: &mut [f32]) {
-        let grid = self.grid;
-        let Smoothing { strength, lowest, .. } = *self.smoothing;
-        let [_, fast_count, count] = grid.counts;
-        for fast in 0..fast_count {
-            let start = grid.offset(-1, fast as isize, 0);
-            let in_volume = dual.line * grid.strides[0] + start;
-            let own = &dual.own[0][start..][..count];
-            let slow_before = &dual.slow_before[start..][..count];
-            let fast_own = &dual.own[1][start..][..count];
-            let fast_before = &dual.own[1][start - grid.strides[1]..][..count];
-            let along = &dual.own[2][start - 1..][..count + 1];
-            let u = &self.u.values[in_volume..][..count];
-            let metric = &self.smoothing.metric.values[in_volume..][..count];
-            let x = &mut x[start..][..count];
-            for i in 0..count {
-                let against =
-                    (slow_before[i] - own[i]) + (fast_before[i] - fast_own[i]) + (along[i] - along[i + 1]);
-                x[i] = (u[i] - strength * metric[i] * against).max(lowest);
-            }
+/// Plane of `x` from those of the dual.
+#[multiversion(targets("x86_64+avx2"))]
+fn primal_plane(problem: &Problem<'_>, dual: &DualPlanes<'_>, x: &mut [f32]) {
+    let grid = problem.grid;
+    let Smoothing { strength, lowest, .. } = *problem.smoothing;
+    let [_, fast_count, count] = grid.counts;
+    for fast in 0..fast_count {
+        let start = grid.offset(-1, fast as isize, 0);
+        let in_volume = dual.line * grid.strides[0] + start;
+        let own = &dual.own[0][start..][..count];
+        let slow_before = &dual.slow_before[start..][..count];
+        let fast_own = &dual.own[1][start..][..count];
+        let fast_before = &dual.own[1][start - grid.strides[1]..][..count];
+        let along = &dual.own[2][start - 1..][..count + 1];
+        let u = &problem.u.values[in_volume..][..count];
+        let metric = &problem.smoothing.metric.values[in_volume..][..count];
+        let x = &mut x[start..][..count];
+        for i in 0..count {
+            let against =
+                (slow_before[i] - own[i]) + (fast_before[i] - fast_own[i]) + (along[i] - along[i + 1]);
+            x[i] = (u[i] - strength * metric[i] * against).max(lowest);
         }
     }
+}
 
-    fn dual_plane(&self, line: usize, x: &[f32], x_next: &[f32], dual: [&mut [f32]; 3]) {
-        #[cfg(target_arch = "x86_64")]
-        if self.is_avx2 {
-            // SAFETY: this CPU has AVX2.
-            return unsafe { self.dual_plane_avx2(line, x, x_next, dual) };
-        }
-        self.dual_rows(line, x, x_next, dual);
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn dual_plane_avx2(&self, line: usize, x: &[f32], x_next: &[f32], dual: [&mut [f32]; 3]) {
-        self.dual_rows(line, x, x_next, dual);
-    }
-
-    #[inline(always)]
-    fn dual_rows(&self, line: usize, x: &[f32], x_next: &[f32], [slow, fast_dual, along]: [&mut [f32]; 3]) {
-        let grid = self.grid;
-        let step = 1.0 / (DIFFERENCE_NORM_SQUARED * (self.smoothing.strength * self.smoothing.metric_max));
-        let [slow_count, fast_count, count] = grid.counts;
-        let has_slow = if line < slow_count { step } else { 0.0 };
-        for fast in 0..fast_count {
-            let has_fast = if fast + 1 < fast_count { step } else { 0.0 };
-            let start = grid.offset(-1, fast as isize, 0);
-            let own = &x[start..][..count];
-            let slow_next = &x_next[start..][..count];
-            let fast_next = &x[start + grid.strides[1]..][..count];
-            let along_next = &x[start + 1..][..count];
-            let p = &mut slow[start..][..count];
-            let q = &mut fast_dual[start..][..count];
-            let r = &mut along[start..][..count];
-            let weights = self.smoothing.weights;
-            let weights = weights.map(|weights| &weights.values[line * grid.strides[0] + start..][..count]);
-            for i in 0..count {
-                let is_last = i + 1 == count;
-                let a = p[i] + has_slow * (slow_next[i] - own[i]);
-                let b = q[i] + has_fast * (fast_next[i] - own[i]);
-                let c = r[i] + if is_last { 0.0 } else { step * (along_next[i] - own[i]) };
-                let most = weights.map_or(1.0, |weights| weights[i]);
-                let shrink = most / (a * a + b * b + c * c).sqrt().max(most).max(f32::MIN_POSITIVE);
-                (p[i], q[i], r[i]) = (a * shrink, b * shrink, c * shrink);
-            }
+/// One step of the dual at plane `line`; `x` at this plane and the next.
+#[multiversion(targets("x86_64+avx2"))]
+fn dual_plane(
+    problem: &Problem<'_>,
+    line: usize,
+    x: &[Vec<f32>; 2],
+    [slow, fast_dual, along]: [&mut [f32]; 3],
+) {
+    let Problem { grid, smoothing, .. } = *problem;
+    let step = 1.0 / (DIFFERENCE_NORM_SQUARED * (smoothing.strength * smoothing.metric_max));
+    let [slow_count, fast_count, count] = grid.counts;
+    let has_slow = if line < slow_count { step } else { 0.0 };
+    for fast in 0..fast_count {
+        let has_fast = if fast + 1 < fast_count { step } else { 0.0 };
+        let start = grid.offset(-1, fast as isize, 0);
+        let own = &x[0][start..][..count];
+        let slow_next = &x[1][start..][..count];
+        let fast_next = &x[0][start + grid.strides[1]..][..count];
+        let along_next = &x[0][start + 1..][..count];
+        let p = &mut slow[start..][..count];
+        let q = &mut fast_dual[start..][..count];
+        let r = &mut along[start..][..count];
+        let weights = smoothing.weights;
+        let weights = weights.map(|weights| &weights.values[line * grid.strides[0] + start..][..count]);
+        for i in 0..count {
+            let is_last = i + 1 == count;
+            let a = p[i] + has_slow * (slow_next[i] - own[i]);
+            let b = q[i] + has_fast * (fast_next[i] - own[i]);
+            let c = r[i] + if is_last { 0.0 } else { step * (along_next[i] - own[i]) };
+            let most = weights.map_or(1.0, |weights| weights[i]);
+            let shrink = most / (a * a + b * b + c * c).sqrt().max(most).max(f32::MIN_POSITIVE);
+            (p[i], q[i], r[i]) = (a * shrink, b * shrink, c * shrink);
         }
     }
 }
