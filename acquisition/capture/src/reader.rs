@@ -6,7 +6,7 @@ use crate::error::CaptureError;
 use crate::file::RunFile;
 use crate::index::read_by_index;
 use crate::layout;
-use crate::record::{FrameRecord, TextRecord, counts_hash};
+use crate::record::{FRAMES_END, FrameRecord, TextRecord, counts_hash};
 use crate::scan::{Contents, Damage, FramePlace, scan, scan_further};
 use crate::writer::RunOutcome;
 use carm::{FrameHeader, HostTime, RunDescription};
@@ -167,6 +167,11 @@ impl RunReader {
     /// How the run ended; none when it was cut off or is still being recorded.
     pub fn outcome(&self) -> Option<&RunOutcome> {
         self.outcome.as_ref().map(|(outcome, _)| outcome)
+    }
+
+    /// Whether no frame follows: the run has its outcome, or its recorder said so ([`crate::RunWriter::end_frames`]).
+    pub fn has_all_frames(&self) -> bool {
+        self.outcome.is_some() || self.events.iter().any(|event| event.name == FRAMES_END)
     }
 
     /// Frames that were recorded according to the outcome; more than [`RunReader::frame_count`] after damage.

@@ -184,6 +184,9 @@ pub(crate) enum TextRecord {
     },
 }
 
+/// Name of the event that says that no frame follows.
+pub(crate) const FRAMES_END: &str = "frames_end";
+
 /// Front of every JSON record; `kind` comes first because the tag is written first.
 pub(crate) const TEXT_FRONT: &[u8] = b"{\"kind\":\"";
 const CHECK_FRONT: &[u8] = b",\"crc32\":\"";

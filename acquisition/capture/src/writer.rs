@@ -10,7 +10,7 @@
 use crate::codec::{FrameCodec, FramePacker};
 use crate::description::{StoredPart, to_parts};
 use crate::error::CaptureError;
-use crate::record::{FrameRecord, TextRecord, counts_hash, finite};
+use crate::record::{FRAMES_END, FrameRecord, TextRecord, counts_hash, finite};
 use crate::storage::{Reservation, Storage};
 use carm::{FrameHeader, HostTime, RunDescription};
 use mcap::records::MessageHeader;
@@ -317,6 +317,15 @@ impl RunWriter {
     /// As [`RunWriter::write_frame`].
     pub fn flush(&mut self) -> Result<(), CaptureError> {
         self.close_chunk()
+    }
+
+    /// Tells those who read the growing file that no frame follows, and appends what waits; events may still follow.
+    ///
+    /// # Errors
+    /// As [`RunWriter::write_frame`].
+    pub fn end_frames(&mut self, host: HostTime) -> Result<(), CaptureError> {
+        self.write_event(FRAMES_END, "", host)?;
+        self.flush()
     }
 
     fn write_plotted(&mut self, header: &FrameHeader) -> Result<(), CaptureError> {

@@ -72,8 +72,8 @@ pub use dose::{Dose, DoseSettings};
 pub use driver::{Driver, ProcessDriver, drive};
 pub use error::ServiceError;
 pub use jobs::{
-    Job, JobClass, JobFailure, JobKind, JobRunner, JobState, Jobs, NoJobs, Step, Task, WorkerBudget,
-    WorkerRunner, WorkerStep, attend,
+    Job, JobClass, JobFailure, JobKind, JobNews, JobRunner, JobState, Jobs, NoJobs, Step, Task, ToDaemon,
+    WorkerBudget, WorkerRunner, attend,
 };
 pub use latency::{BOUNDS_MS, Latency, LatencySnapshot};
 pub use ledger::Ledger;

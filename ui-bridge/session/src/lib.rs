@@ -1,8 +1,8 @@
 //! A case: one device, its recording, its live view and its volume, joined.
 //!
 //! [`run_spin`] plays a [`carm::FrameSource`] through ring, recorder, live view and streaming reconstruction;
-//! [`reconstruct_run`] makes the same volume, bit for bit, from a recording; [`ViewMaker`] is what both do with
-//! a frame, and [`StageTimes`] holds the clock that the reconstruction itself must not read. For engineers, [`Witness`]
+//! [`reconstruct_run`] makes the same volume, bit for bit, from a recording and [`follow_run`] from one that still grows;
+//! [`ViewMaker`] is what all do with a frame, and [`StageTimes`] holds the clock that the reconstruction itself must not read. For engineers, [`Witness`]
 //! hashes what each stage makes of a replay, [`Seeker`] shows any frame as an uninterrupted replay would, and
 //! [`compare_runs`] finds where two recordings part.
 //!
@@ -66,7 +66,7 @@ pub use error::SessionError;
 pub use hash::{VolumeHasher, image_hash, volume_hash};
 pub use lag::LagLog;
 pub use live::LiveReport;
-pub use recorded::{Progress, RunReconstruction, reconstruct_run};
+pub use recorded::{Progress, RunReconstruction, follow_run, reconstruct_run};
 pub use seek::Seeker;
 pub use spin::{SpinOptions, SpinReport, run_spin};
 pub use stages::{Made, Stages};

@@ -221,7 +221,8 @@ function button(text, path, disabled = false) {
 
 function jobRow(job) {
   const progress = job.state === "running" && job.all ? ` ${Math.round(100 * job.done / job.all)} %` : "";
-  const row = element("li", `${job.kind} ${job.run}: ${job.state}${progress} ${job.error ?? job.result ?? ""} `);
+  const version = job.state === "running" && job.result ? "first version, being refined: " : "";
+  const row = element("li", `${job.kind} ${job.run}: ${job.state}${progress} ${version}${job.error ?? job.result ?? ""} `);
   if (["waiting", "running"].includes(job.state)) row.append(button("Cancel", `/api/jobs/${job.id}/cancel`));
   return row;
 }

@@ -131,6 +131,9 @@ fn growing_run_is_followed_chunk_by_chunk() {
             assert_eq!(found, counts);
         }
     }
+    assert!(!reader.has_all_frames());
+    writer.end_frames(HostTime(0)).unwrap();
+    assert_eq!((reader.refresh().unwrap(), reader.has_all_frames(), reader.outcome()), (0, true, None));
     writer.finish(RunOutcome::Aborted).unwrap();
     assert_eq!(reader.refresh().unwrap(), 0);
     assert_eq!(reader.outcome(), Some(&RunOutcome::Aborted));

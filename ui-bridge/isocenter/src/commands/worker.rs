@@ -6,17 +6,18 @@ use crate::runs;
 use crate::volumes::{thread_pool, write_of_run};
 use anyhow::{Context, Result, ensure};
 use capture::RunReader;
+use carm::Volume;
 use serde_json::json;
-use service::{JobKind, Task, WorkerBudget, WorkerStep};
-use session::{RunSettings, reconstruct_run};
+use service::{JobClass, JobKind, Task, ToDaemon, WorkerBudget};
+use session::{RunSettings, follow_run, reconstruct_run};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Runs the command.
 pub fn run() -> Result<Outcome> {
-    service::attend(daemons_socket()?, |task, folder, budget, step| {
-        make(task, folder, budget, step).map_err(|error| format!("{error:#}"))
+    service::attend(daemons_socket()?, |task, folder, budget, daemon| {
+        make(task, folder, budget, daemon).map_err(|error| format!("{error:#}"))
     })?;
     Ok(Outcome::success(json!({}), ""))
 }
@@ -33,17 +34,30 @@ pub fn daemons_socket() -> Result<UnixStream> {
 }
 
 /// Makes the file that the task asks for; gives its name.
-fn make(task: &Task, folder: &Path, budget: WorkerBudget, step: &mut WorkerStep<'_>) -> Result<String> {
+fn make(task: &Task, folder: &Path, budget: WorkerBudget, daemon: &ToDaemon) -> Result<String> {
     match task.kind {
         JobKind::Reconstruct => {
             let pool = thread_pool(budget.threads)?;
             let mut reader = RunReader::open(&task.run)?;
             let name = format!("{}.nii.gz", task.run.file_stem().unwrap_or_default().to_string_lossy());
-            let mut step = |done, all| step(done, all);
-            let mut made =
-                pool.install(|| reconstruct_run(&mut reader, &RunSettings::default(), &mut step))?;
-            runs::mark(&mut made.volume, reader.description());
-            write_of_run(&made.volume, &folder.join(&name), &reader.description().patient)?;
+            let description = reader.description().clone();
+            let write = |mut volume: Volume, name: &str| {
+                runs::mark(&mut volume, &description);
+                write_of_run(&volume, &folder.join(name), &description.patient)
+            };
+            let settings = RunSettings::default();
+            let mut step = |done, all| daemon.step(done, all);
+            // A first version that cannot be written costs the wait for the last one.
+            let mut first_version = |volume| {
+                if write(volume, &name).is_ok() {
+                    daemon.first_version(name.clone());
+                }
+            };
+            let made = pool.install(|| match task.class {
+                JobClass::Spin => follow_run(&mut reader, &settings, &mut step, &mut first_version),
+                JobClass::Other => reconstruct_run(&mut reader, &settings, &mut step),
+            })?;
+            write(made.volume, &name)?;
             Ok(name)
         }
         JobKind::Import => {

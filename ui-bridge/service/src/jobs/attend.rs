@@ -20,17 +20,33 @@ const OUT_OF_MEMORY_SCORE: &str = "900";
 /// What a worker ends with when the daemon is gone.
 const ORPHANED: i32 = 3;
 
-/// Is told `(done, all)` after each step of the work and says whether to go on.
-pub type WorkerStep<'a> = dyn FnMut(u64, u64) -> bool + Send + 'a;
+/// The daemon, as a worker speaks to it.
+pub struct ToDaemon {
+    socket: Arc<Mutex<UnixStream>>,
+    stops: Arc<AtomicBool>,
+}
+
+impl ToDaemon {
+    /// Tells how far the work is; gives whether to go on.
+    pub fn step(&self, done: u64, all: u64) -> bool {
+        tell(&self.socket, &Event::Progress { done, all }).is_ok() && !self.stops.load(Ordering::Acquire)
+    }
+
+    /// Hands over a first version of the result, by its file name in the worker's folder. A daemon that is gone ends the
+    /// worker elsewhere.
+    pub fn first_version(&self, file: String) {
+        let _ = tell(&self.socket, &Event::FirstVersion { file });
+    }
+}
 
 /// Does the one job that the daemon orders on `socket`: `work` gets the task, the folder for its result, the budget and
-/// whom to tell each step, which says whether to go on; it gives the result's file name in that folder, or why not.
+/// whom to tell how far it is; it gives the result's file name in that folder, or why not.
 ///
 /// # Errors
 /// A socket that does not speak as the daemon does.
 pub fn attend(
     socket: UnixStream,
-    work: impl FnOnce(&Task, &Path, WorkerBudget, &mut WorkerStep<'_>) -> Result<String, String>,
+    work: impl FnOnce(&Task, &Path, WorkerBudget, &ToDaemon) -> Result<String, String>,
 ) -> std::io::Result<()> {
     let mut orders = BufReader::new(socket.try_clone()?);
     let Order::Begin { task, budget, folder } = next_order(&mut orders)? else {
@@ -55,9 +71,8 @@ pub fn attend(
             Err(_) => std::process::exit(ORPHANED),
         }
     })?;
-    let mut step =
-        |done, all| tell(&speaker, &Event::Progress { done, all }).is_ok() && !stops.load(Ordering::Acquire);
-    let made = contained(|| work(&task, &folder, budget, &mut step));
+    let daemon = ToDaemon { socket: speaker.clone(), stops };
+    let made = contained(|| work(&task, &folder, budget, &daemon));
     let event = match made {
         Ok(file) => Event::Done { file },
         Err(reason) => Event::Failed { reason },

@@ -6,13 +6,13 @@
 //!                 ^                          |
 //!                 '--- progress, result, or why not; a worker that was killed is begun again once
 //! ```
-//! A spin's job goes first: what runs for others stops and begins again after it.
+//! A spin's job goes first: what runs for others, or refines the volume of an earlier spin, stops and begins again after it.
 
 mod attend;
 mod supervise;
 mod task;
 
-pub use attend::{WorkerStep, attend};
+pub use attend::{ToDaemon, attend};
 pub use supervise::WorkerRunner;
 pub use task::{JobClass, JobKind, Task, WorkerBudget};
 
@@ -31,8 +31,21 @@ const WAITING: usize = 16;
 /// Times that a job is begun when its worker is lost.
 const ATTEMPTS: u64 = 2;
 
-/// Is told `(process, done, all)` several times a second while a job runs and says whether to go on.
-pub type Step<'a> = dyn FnMut(u32, u64, u64) -> bool + Send + 'a;
+/// How far a running job is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobNews {
+    /// The process that does it.
+    pub process: u32,
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all.
+    pub all: u64,
+    /// A first version of its result, in its place; a better one will take that place.
+    pub first_version: Option<PathBuf>,
+}
+
+/// Hears several times a second how far a job is and says whether to go on.
+pub type Step<'a> = dyn FnMut(&JobNews) -> bool + Send + 'a;
 
 /// Why a job has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +136,7 @@ pub struct Job {
     pub restarts: u64,
     /// The process that does it, while one does.
     pub process: Option<u32>,
-    /// Its result: a file.
+    /// Its result: a file, which while the job runs is a first version.
     pub result: Option<PathBuf>,
     /// Why it failed, or why it was begun anew.
     pub error: Option<String>,
@@ -229,7 +242,8 @@ impl Jobs {
         };
         desk.entries.push(Entry { job, path: path.to_path_buf(), wish: Arc::default() });
         for running in desk.entries.iter().filter(|entry| entry.job.state == JobState::Running) {
-            running.wish.gives_way.store(running.job.class > class, Ordering::Release);
+            let gives_way = running.job.urgency() > (class, false);
+            running.wish.gives_way.store(gives_way, Ordering::Release);
         }
         self.desk.1.notify_all();
         Ok(id)
@@ -288,8 +302,8 @@ fn lock(desk: &(Mutex<Desk>, Condvar)) -> MutexGuard<'_, Desk> {
 
 fn work(desk: &(Mutex<Desk>, Condvar), runner: &dyn JobRunner, alarms: &Alarms) {
     while let Some((id, task, wish)) = next(desk) {
-        let mut step = |process, done, all| {
-            update(desk, id, |job| (job.process, job.done, job.all) = (Some(process), done, all));
+        let mut step = |news: &JobNews| {
+            update(desk, id, |job| job.hear(news));
             !wish.is_cancelled() && !wish.gives_way()
         };
         let attempt = std::panic::AssertUnwindSafe(|| runner.run(&task, &mut step));
@@ -311,6 +325,18 @@ fn work(desk: &(Mutex<Desk>, Condvar), runner: &dyn JobRunner, alarms: &Alarms) 
 }
 
 impl Job {
+    fn hear(&mut self, news: &JobNews) {
+        (self.process, self.done, self.all) = (Some(news.process), news.done, news.all);
+        if news.first_version.is_some() {
+            self.result.clone_from(&news.first_version);
+        }
+    }
+
+    /// The least goes first: what somebody waits for, and of that what has no first version yet.
+    fn urgency(&self) -> (JobClass, bool) {
+        (self.class, self.result.is_some())
+    }
+
     /// Takes over how an attempt ended: it is over, or it waits to be begun anew.
     fn end_attempt(&mut self, made: Result<PathBuf, JobFailure>, wish: &Wish) {
         self.process = None;
@@ -333,7 +359,7 @@ impl Job {
     }
 }
 
-/// The next job: a spin's before any other, then by age.
+/// The next job: the most urgent, then the oldest.
 fn next(desk: &(Mutex<Desk>, Condvar)) -> Option<(u64, Task, Arc<Wish>)> {
     let mut held = lock(desk);
     loop {
@@ -341,7 +367,7 @@ fn next(desk: &(Mutex<Desk>, Condvar)) -> Option<(u64, Task, Arc<Wish>)> {
             return None;
         }
         let waiting = held.entries.iter_mut().filter(|entry| entry.job.state == JobState::Waiting);
-        if let Some(entry) = waiting.min_by_key(|entry| (entry.job.class, entry.job.id)) {
+        if let Some(entry) = waiting.min_by_key(|entry| (entry.job.urgency(), entry.job.id)) {
             entry.job.state = JobState::Running;
             let task = Task { kind: entry.job.kind, class: entry.job.class, run: entry.path.clone() };
             return Some((entry.job.id, task, entry.wish.clone()));

@@ -5,7 +5,7 @@
 //! renaming a finished file, and its folder goes with it.
 
 use super::task::{Event, JobKind, MOST_LINE_BYTES, Order, Task, WorkerBudget};
-use super::{JobFailure, JobRunner, Step};
+use super::{JobFailure, JobNews, JobRunner, Step};
 use crate::child::ChildProcess;
 use crate::error::ServiceError;
 use std::ffi::OsString;
@@ -97,7 +97,7 @@ impl JobRunner for WorkerRunner {
         let mut worker = self.start(task, folder.path()).map_err(failed)?;
         // Not the file of an import, which may be named after a patient.
         tracing::info!(worker = worker.child.id(), kind = task.kind.name(), "a job begins");
-        let (mut done, mut all) = (0, 0);
+        let mut news = JobNews { process: worker.child.id(), ..JobNews::default() };
         let (mut heard, mut asked_to_stop) = (Instant::now(), None);
         loop {
             match worker.hear() {
@@ -105,7 +105,10 @@ impl JobRunner for WorkerRunner {
                     heard = Instant::now();
                     match event {
                         Event::Alive => {}
-                        Event::Progress { done: now, all: of } => (done, all) = (now, of),
+                        Event::Progress { done, all } => (news.done, news.all) = (done, all),
+                        Event::FirstVersion { file } => {
+                            news.first_version = Some(self.take_over(task.kind, folder.path(), &file)?);
+                        }
                         Event::Done { file } => {
                             worker.child.end();
                             return self.take_over(task.kind, folder.path(), &file);
@@ -129,7 +132,7 @@ impl JobRunner for WorkerRunner {
                     return Err(JobFailure::of(format!("its worker cannot be understood: {error}")));
                 }
             }
-            if !step(worker.child.id(), done, all) {
+            if !step(&news) {
                 let asked = *asked_to_stop.get_or_insert_with(|| {
                     // One that does not hear is ended below.
                     let _ = worker.tell(&Order::Stop);

@@ -30,7 +30,7 @@ impl JobKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobClass {
-    /// The volume of a spin that was just made: somebody stands and waits for it.
+    /// The volume of a spin, made while it turns: somebody stands and waits for it.
     Spin,
     /// Anything else; gives way to a spin's and begins again after it.
     Other,
@@ -79,6 +79,8 @@ pub(super) enum Event {
     Alive,
     /// Steps done and in all.
     Progress { done: u64, all: u64 },
+    /// A first version of the result is there, by its name in the worker's folder; a better one follows.
+    FirstVersion { file: String },
     /// The result's name in its folder.
     Done { file: String },
     /// It could not be made.

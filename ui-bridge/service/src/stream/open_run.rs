@@ -76,6 +76,12 @@ impl OpenRun {
         Ok(self.settle())
     }
 
+    /// Tells those who read the file that no frame follows; gives how many reached it with that.
+    pub(crate) fn end_frames(&mut self) -> Result<u64, CaptureError> {
+        self.writer.end_frames(monotonic_now())?;
+        Ok(self.settle())
+    }
+
     /// Frames that reached the file since the last call.
     pub(crate) fn settle(&mut self) -> u64 {
         let newly = self.writer.frames_appended() - self.appended;

@@ -59,6 +59,8 @@ struct SpinRun {
     open: OpenRun,
     spin: Spin,
     makes_volume: bool,
+    /// The job that makes its volume while it turns.
+    job: Option<u64>,
     watch: SpinWatch,
     last_frame: Instant,
 }
@@ -67,7 +69,7 @@ struct SpinRun {
 struct JudgedSpin {
     open: OpenRun,
     outcome: RunOutcome,
-    makes_volume: bool,
+    job: Option<u64>,
     verdict: std::io::Result<JoinHandle<Verdict>>,
 }
 
@@ -347,7 +349,7 @@ impl Recorder {
         let mut open = OpenRun::new(writer, info);
         open.tell(armed)?;
         self.shared.runs.put(open.info.clone());
-        let run = SpinRun { open, spin, makes_volume, watch, last_frame: Instant::now() };
+        let run = SpinRun { open, spin, makes_volume, job: None, watch, last_frame: Instant::now() };
         lock(&self.shared.spin).follow(run.spin.state());
         self.spin = Some(run);
         Ok(())
@@ -394,7 +396,10 @@ impl Recorder {
             .and_then(|recorded| turned.map_or(Ok(()), |turned| run.open.tell(turned)).map(|()| recorded));
         run.last_frame = Instant::now();
         match written {
-            Ok(recorded) => self.note_recorded(header, recorded),
+            Ok(recorded) => {
+                self.note_recorded(header, recorded);
+                self.ask_for_volume();
+            }
             Err(error) => {
                 count(&self.shared.counters.record_lost, 1);
                 // An armed or rotating spin can always fail.
@@ -403,6 +408,21 @@ impl Recorder {
             }
         }
         true
+    }
+
+    /// The volume of a spin is made while it turns, from its first view on.
+    fn ask_for_volume(&mut self) {
+        let Some(run) = &mut self.spin else { return };
+        if !std::mem::take(&mut run.makes_volume) {
+            return;
+        }
+        let info = &run.open.info;
+        match self.shared.jobs.reconstruct(&info.id, &info.path, JobClass::Spin) {
+            Ok(id) => run.job = Some(id),
+            Err(error) => {
+                self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, error.to_string());
+            }
+        }
     }
 
     fn look_at_the_clock(&mut self) {
@@ -439,17 +459,23 @@ impl Recorder {
             SpinState::Faulted { fault, .. } => RunOutcome::Faulted(format!("{fault:?}")),
             _ => RunOutcome::Aborted,
         };
+        if outcome == RunOutcome::Complete {
+            // Its volume waits for this word. A file that cannot take it says so when it is closed.
+            if let Ok(recorded) = run.open.end_frames() {
+                count(&self.shared.counters.recorded, recorded);
+            }
+        } else {
+            self.cancel(run.job);
+        }
         self.close_spin();
-        let SpinRun { open, spin, makes_volume, watch, .. } = run;
+        let SpinRun { open, spin, job, watch, .. } = run;
         lock(&self.shared.spin).follow(spin.state());
-        self.judged = Some(JudgedSpin { open, outcome, makes_volume, verdict: judge(watch) });
+        self.judged = Some(JudgedSpin { open, outcome, job, verdict: judge(watch) });
     }
 
     /// Closes the recording of a spin that is over, with its verdict, which is waited for.
     fn close_spin(&mut self) {
-        let Some(JudgedSpin { mut open, outcome, makes_volume, verdict }) = self.judged.take() else {
-            return;
-        };
+        let Some(JudgedSpin { mut open, outcome, job, verdict }) = self.judged.take() else { return };
         let (run, shared) = (open.info.id.clone(), self.shared.clone());
         // The next spin may be armed by now, and the status be its own.
         let tell = |change: &dyn Fn(&mut SpinStatus)| {
@@ -465,17 +491,18 @@ impl Recorder {
             let _ = open.tell_verdict(verdict);
         }
         tell(&|status| status.verdict.clone_from(&verdict));
-        let is_complete = outcome == RunOutcome::Complete;
-        let closed = self.close(open, outcome);
-        if let Err(error) = &closed {
+        if let Err(error) = self.close(open, outcome) {
             tell(&|status| (status.phase, status.reason) = (SpinPhase::Faulted, error.to_string()));
+            self.cancel(job);
         }
-        if let Ok(info) = closed
-            && is_complete
-            && makes_volume
-            && let Err(error) = self.shared.jobs.reconstruct(&info.id, &info.path, JobClass::Spin)
+    }
+
+    /// A spin that is not complete gets no volume.
+    fn cancel(&self, job: Option<u64>) {
+        if let Some(id) = job
+            && let Err(error) = self.shared.jobs.cancel(id)
         {
-            self.shared.alarms.raise(&self.shared.name, "jobs", Severity::Fault, error.to_string());
+            tracing::warn!(%error, "a spin's job is not there to be ended");
         }
     }
 }

@@ -3,8 +3,10 @@
 use crate::{Driver, PreRendered, monotonic_now};
 use carm::{
     BeamModel, CarmAngles, CarmDistances, DetectorGrid, DeviceError, DeviceIdentity, Exposure, FrameHeader,
-    FrameSource, GantryPose, PatientSetup, Pedal, PlannedView, RunDescription, SourceEvent, WallTime,
+    FrameSource, GantryPose, PatientSetup, Pedal, PlannedView, RunDescription, SourceEvent, VolumeGrid,
+    WallTime,
 };
+use nalgebra::{Matrix3, Point3};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -67,12 +69,14 @@ pub(super) enum Act {
 pub(super) struct Panel {
     pub(super) openings: Vec<Vec<Act>>,
     pub(super) spin_views: usize,
+    /// Whether its spins are to become volumes.
+    pub(super) has_volume_grid: bool,
     opened: AtomicU64,
 }
 
 impl Panel {
     pub(super) fn new(openings: Vec<Vec<Act>>) -> Self {
-        Self { openings, spin_views: 0, opened: AtomicU64::new(0) }
+        Self { openings, spin_views: 0, has_volume_grid: false, opened: AtomicU64::new(0) }
     }
 
     pub(super) fn with_spin(views: usize) -> Self {
@@ -99,6 +103,9 @@ impl Driver for Panel {
         let angle = |view: usize| 0.02 * view as f64;
         let distances = CarmDistances { source_to_isocenter_mm: 785.0, source_to_detector_mm: 1200.0 };
         let mut run = description();
+        run.volume_grid = self
+            .has_volume_grid
+            .then(|| VolumeGrid::centred([4; 3], [1.0; 3], Matrix3::identity(), Point3::origin()).unwrap());
         run.planned_views = (0..self.spin_views)
             .map(|view| {
                 let angles = CarmAngles { primary_rad: angle(view), secondary_rad: 0.0 };

@@ -18,7 +18,7 @@ fn runner(folder: &Path, script: &str) -> WorkerRunner {
 
 fn run(folder: &Path, script: &str) -> Result<std::path::PathBuf, JobFailure> {
     let task = Task { kind: JobKind::Reconstruct, class: JobClass::Other, run: folder.join("run.mcap") };
-    let made = runner(folder, script).run(&task, &mut |_, _, _| true);
+    let made = runner(folder, script).run(&task, &mut |_| true);
     let left = std::fs::read_dir(folder)
         .unwrap()
         .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with(".job-"));
@@ -71,7 +71,7 @@ fn worker_that_does_not_stop_when_asked_is_ended() {
     let script = r#"read order; while true; do echo '"alive"' >&0; sleep 0.1; done"#;
     let task = Task { kind: JobKind::Reconstruct, class: JobClass::Other, run: "run.mcap".into() };
     let begun = Instant::now();
-    let failure = runner(folder.path(), script).run(&task, &mut |_, _, _| false).unwrap_err();
+    let failure = runner(folder.path(), script).run(&task, &mut |_| false).unwrap_err();
     assert!(failure.reason.contains("did not stop when asked"), "{failure:?}");
     assert!(begun.elapsed() > Duration::from_secs(2), "it had its time to stop");
 }
@@ -141,6 +141,34 @@ fn spin_goes_first_and_what_ran_for_others_begins_again_after_it() {
     wait_for_job(&service, spin, JobState::Done);
     let job = wait_for_job(&service, other, JobState::Done);
     assert_eq!(job.restarts, 0, "giving way is no fault");
+}
+
+#[test]
+fn first_version_is_there_while_the_last_is_made_and_the_next_spin_goes_before_that() {
+    let folder = tempfile::tempdir().unwrap();
+    // "first" hands over a first version and refines it until it is told to stop, unless the next spin was made before.
+    let script = format!(
+        r#"{FOLDER} case "$order" in *first*) f=first; if [ ! -e {0}/next ]; then echo 1 > "$folder/$f"; echo '{{"first-version":{{"file":"first"}}}}' >&0; read stop; exit 1; fi;; *) f=next;; esac; echo 2 > "$folder/$f"; echo "{{\"done\":{{\"file\":\"$f\"}}}}" >&0"#,
+        folder.path().display()
+    );
+    let mut refining = runner(folder.path(), &script);
+    // It says nothing while it waits.
+    refining.silence = Duration::from_secs(20);
+    let panel: Box<dyn crate::Driver> = Box::new(Panel::new(vec![vec![Act::Forever]]));
+    let settings = ServiceSettings { folder: folder.path().join("runs"), ..ServiceSettings::default() };
+    let service = Service::start(&settings, vec![(panel, StreamSettings::default())], refining).unwrap();
+    let version = || std::fs::read_to_string(folder.path().join("first")).unwrap();
+    let first = service.jobs().reconstruct("first", Path::new("first"), JobClass::Spin).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while service.jobs().list()[0].result != Some(folder.path().join("first")) {
+        assert!(Instant::now() < deadline, "{:?}", service.jobs().list());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((version().as_str(), service.jobs().list()[0].state), ("1\n", JobState::Running));
+    let next = service.jobs().reconstruct("next", Path::new("next"), JobClass::Spin).unwrap();
+    wait_for_job(&service, next, JobState::Done);
+    let job = wait_for_job(&service, first, JobState::Done);
+    assert_eq!((version().as_str(), job.restarts), ("2\n", 0));
 }
 
 #[test]
