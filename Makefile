@@ -18,7 +18,7 @@ help:
 	@echo 'make test-data  the tests on larger real data: DATA=folder (now: $(DATA))'
 	@echo 'make compare    other programs beside ours on the same data, report in out/compare/report.md'
 	@echo 'make bench      the benches'
-	@echo 'make endurance  latency of the live image, half an hour of chaos, an hour of soak: reports in out/endurance'
+	@echo 'make endurance  latency of the live image, how soon volumes follow, half an hour of chaos, an hour of soak: reports in out/endurance'
 	@echo 'make setup      system packages, nothing else (the others call it)'
 	@echo 'make oracles    the Python environment of the tests in out/venv'
 	@echo 'make fmt lint docs licences clean'
@@ -53,6 +53,7 @@ compare: setup oracles $(PEERS)
 endurance: setup oracles
 	cargo build --release --locked -p isocenter
 	out/venv/bin/python tests/endurance/latency.py target/release/isocenter out/endurance/latency
+	out/venv/bin/python tests/endurance/volume.py target/release/isocenter out/endurance/volume
 	out/venv/bin/python tests/endurance/chaos.py target/release/isocenter out/endurance/chaos
 	out/venv/bin/python tests/endurance/soak.py target/release/isocenter out/endurance/soak
 
