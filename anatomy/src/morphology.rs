@@ -56,7 +56,8 @@ fn windowed_minimum(values: &mut [f32], lattice: &Lattice, axis: usize, radius_m
     let reach = (radius_mm / lattice.spacing_mm[axis] + 1e-6) as usize;
     lattice.for_planes(values, axis, |mut plane| {
         // Rows that nothing of the mask is near to are far from it for all others, too.
-        let is_near: Vec<bool> = plane.rows().into_iter().map(|row| row.iter().any(|d| d.is_finite())).collect();
+        let is_near: Vec<bool> =
+            plane.rows().into_iter().map(|row| row.iter().any(|d| d.is_finite())).collect();
         if !is_near.contains(&true) {
             return;
         }

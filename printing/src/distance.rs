@@ -116,7 +116,8 @@ impl Envelope {
             one_sided.clear();
             one_sided.extend(line.iter().map(|&value| (sign * value).max(0.0)));
             self.lower(&mut one_sided, spacing);
-            for (value, &lowered) in line.iter_mut().zip(&one_sided).filter(|(value, _)| sign * **value > 0.0) {
+            for (value, &lowered) in line.iter_mut().zip(&one_sided).filter(|(value, _)| sign * **value > 0.0)
+            {
                 *value = sign * lowered;
             }
         }

@@ -111,8 +111,10 @@ impl Field {
         let mut values = self.values.clone();
         gaussian(&mut values, self.grid.spacing_mm.map(|spacing| sigma_mm / spacing));
         let limit = limit as f32;
-        let (new, old) =
-            (values.as_slice_mut().expect("standard layout"), self.values.as_slice().expect("standard layout"));
+        let (new, old) = (
+            values.as_slice_mut().expect("standard layout"),
+            self.values.as_slice().expect("standard layout"),
+        );
         new.par_iter_mut().zip(old).for_each(|(new, old)| *new = new.clamp(old - limit, old + limit));
         let target = SoftVolume::of(&self, 0.0).voxels(0.0);
         let mut smooth = Self { grid: self.grid, values };

@@ -101,11 +101,7 @@ impl Surroundings<'_> {
 
     /// Calls `take(index, features)` for each voxel of the band, in parallel, and hands what it returns to `gather` in
     /// order: some slices at a time, for what a large volume's borders give all together takes more room than the volume.
-    pub fn over_band<T: Send>(
-        &self,
-        take: impl Fn(usize, &Features) -> T + Sync,
-        mut gather: impl FnMut(T),
-    ) {
+    pub fn over_band<T: Send>(&self, take: impl Fn(usize, &Features) -> T + Sync, mut gather: impl FnMut(T)) {
         let steps = self.band();
         let last = self.lattice.shape[0];
         for start in (0..last).step_by(SLICES_TOGETHER) {

@@ -198,7 +198,11 @@ struct Image<'a> {
 impl Image<'_> {
     /// Value at a voxel of the divided grid.
     fn at(&self, [x, y, z]: [usize; 3]) -> f32 {
-        if self.parts == [1; 3] { self.grey[[z, y, x]] } else { cubic(self.grey, coarse([x, y, z], self.parts)) }
+        if self.parts == [1; 3] {
+            self.grey[[z, y, x]]
+        } else {
+            cubic(self.grey, coarse([x, y, z], self.parts))
+        }
     }
 }
 
@@ -281,7 +285,8 @@ impl Shape {
         let mut blurred = Vec::with_capacity(self.band.len());
         for start in (0..nz).step_by(PLANES_TOGETHER) {
             let end = nz.min(start + PLANES_TOGETHER);
-            let [first, last] = [start, end].map(|z| self.band.partition_point(|&at| (at as usize) < z * nx * ny));
+            let [first, last] =
+                [start, end].map(|z| self.band.partition_point(|&at| (at as usize) < z * nx * ny));
             if first == last {
                 continue;
             }
@@ -439,8 +444,7 @@ impl Shape {
         let place = |at: usize| [at % nx, at / nx % ny, at / (nx * ny)];
         let limit = self.trust_mm - 1e-3;
         let at_limit = on_border.iter().filter(|(at, border)| (field[*at] - border).abs() >= limit).count();
-        let without =
-            on_border.par_iter().filter(|(at, _)| contrast.is_own(place(*at)) < 0.5).count();
+        let without = on_border.par_iter().filter(|(at, _)| contrast.is_own(place(*at)) < 0.5).count();
         let levels: Vec<Levels> = on_border.par_iter().map(|(at, _)| contrast.at(place(*at))).collect();
         let mut outside: Vec<f32> = levels.iter().map(|levels| levels.outside).collect();
         let mut inside: Vec<f32> = levels.iter().map(|levels| levels.outside + levels.contrast).collect();
