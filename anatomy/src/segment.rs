@@ -98,11 +98,12 @@ fn with_found<T>(
     progress: &Progress<'_>,
     then: impl FnOnce(&Found<'_>) -> T,
 ) -> Result<T, AnatomyError> {
-    let bone = match target {
+    let mut bone = match target {
         Target::Metal | Target::Skin => None,
         _ => Some(Bone::find(body, progress)?),
     };
-    let mut found = match (target, &bone) {
+    let soft_hu = bone.as_ref().map_or(SOFT_HU, |bone| bone.levels.soft_hu);
+    let mut found = match (target, &mut bone) {
         (Target::Metal, _) => dense::metal(body)?,
         (Target::Vessel, Some(bone)) => vessel::find(body, bone, &seeds(lps, body, options)?, progress)?,
         (Target::Calcification, Some(bone)) => dense::calcification(body, bone)?,
@@ -113,7 +114,6 @@ fn with_found<T>(
     if target != Target::Vessel {
         keep_seeded(lps, body, options, &mut found.labels)?;
     }
-    let soft_hu = bone.as_ref().map_or(SOFT_HU, |bone| bone.levels.soft_hu);
     scribbled(lps, body, soft_hu, &mut found, &options.scribbles)?;
     progress.step(0.9, "confidence")?;
     Ok(then(&found))
@@ -231,14 +231,15 @@ fn nearest_set(mask: &[bool], lattice: &Lattice, index: usize) -> Option<usize> 
     best.map(|(_, near)| near)
 }
 
-/// Bone as one label.
-fn bone_found(bone: &Bone) -> Found<'_> {
+/// Bone as one label, which takes its mask's place.
+fn bone_found(bone: &mut Bone) -> Found<'_> {
+    let (mask, dense) = (std::mem::take(&mut bone.mask), std::mem::take(&mut bone.dense));
     Found {
         target: Target::Bone,
-        labels: bone.mask.iter().map(|is_bone| u16::from(*is_bone)).collect(),
+        labels: mask.into_iter().map(u16::from).collect(),
         names: vec![(1, "bone".into())],
         threshold: Box::new(|index| bone.border[index]),
-        dense: bone.dense.clone(),
+        dense,
         drawn: Vec::new(),
         notes: Vec::new(),
     }
@@ -269,7 +270,7 @@ fn finished(grid: &VolumeGrid, body: &Body, found: &Found<'_>) -> Segmentation {
             let doubt = is_doubtful.then(|| Doubt {
                 index: body.index_in_whole(index),
                 label: label_near(&found.labels, &body.lattice, index),
-                against: weights.against(features),
+                against: weights.against(features).map(|(_, strength)| strength),
             });
             (index, percent, doubt)
         },
