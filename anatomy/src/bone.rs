@@ -97,6 +97,7 @@ impl Bone {
         drop(rings);
         progress.step(0.75, "marrow")?;
         let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal);
+        drop((contrast, cores.pools));
         progress.step(0.8, "discs")?;
         let spine = Spine::find(body, &canal, &mask, levels.soft_hu);
         if let Some(spine) = &spine {

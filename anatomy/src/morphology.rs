@@ -165,6 +165,19 @@ mod tests {
     }
 
     #[test]
+    fn voxels_within_a_radius_are_the_same_some_slices_at_a_time() {
+        let lattice = Lattice { shape: [2 * SLICES_TOGETHER + 7, 5, 6], spacing_mm: [0.5, 1.1, 0.7] };
+        let mask: Vec<bool> = (0..lattice.len()).map(|i| i * 7919 % 197 == 3).collect();
+        for radius_mm in [0.3, 1.6, 4.0] {
+            let limit = (radius_mm * radius_mm) as f32;
+            let squared = squared_distance_within(&mask, &lattice, radius_mm);
+            let expected: Vec<bool> = squared.into_iter().map(|squared| squared <= limit).collect();
+            assert!(expected.contains(&true) && expected.contains(&false));
+            assert_eq!(within(&mask, &lattice, radius_mm, limit), expected);
+        }
+    }
+
+    #[test]
     fn opening_and_closing_bracket_the_mask_and_repeat_without_change() {
         let mask = dilated(&scattered(12), &LATTICE, 1.2);
         let (open, close) = (opened(&mask, &LATTICE, 1.5), closed(&mask, &LATTICE, 1.5));
