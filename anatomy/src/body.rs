@@ -5,8 +5,9 @@ use crate::error::AnatomyError;
 use crate::filter::{shrink_factor, shrunk};
 use crate::lattice::Lattice;
 use crate::morphology::{dilated, eroded, opened};
-use carm::{Quantity, Volume, mask};
+use carm::{Quantity, Volume, VolumeGrid, mask};
 use nalgebra::Point3;
+use ndarray::Array3;
 use rayon::prelude::*;
 
 /// Denser than this is inside the body: between lung and fat, HU.
@@ -50,11 +51,11 @@ impl Body {
     ///
     /// # Errors
     /// [`AnatomyError`] when the numbers are not Hounsfield units, or nothing is denser than lung.
-    pub fn find(volume: &Volume) -> Result<Self, AnatomyError> {
-        check(volume)?;
+    pub fn find(volume: Volume) -> Result<Self, AnatomyError> {
+        check(&volume)?;
         let whole = Lattice::of(&volume.grid);
-        let seen = seen(volume, &whole);
-        let hu = cleaned(volume, seen.as_deref());
+        let seen = seen(&volume, &whole);
+        let hu = cleaned(volume.values, seen.as_deref());
         let (coarse_hu, coarse) = shrunk(&hu, &whole, shrink_factor(&whole, COARSE_MM));
         let coarse_body = outline(&coarse_hu, &coarse)?;
         let factor = shrink_factor(&whole, COARSE_MM);
@@ -108,12 +109,12 @@ impl Body {
         self.whole.index(std::array::from_fn(|a| at[a] + self.start[a]))
     }
 
-    /// Index in the part of the voxel at a point, mm in the space of the volume that the body was found in.
+    /// Index in the part of the voxel at a point, mm in the space of the grid that the body was found on.
     ///
     /// # Errors
     /// [`AnatomyError::Seed`] for a point outside the part.
-    pub fn index_of_point(&self, lps: &Volume, point: &Point3<f64>) -> Result<usize, AnatomyError> {
-        self.index_of_voxel(lps.grid.voxel(point)).ok_or_else(|| AnatomyError::Seed {
+    pub fn index_of_point(&self, lps: &VolumeGrid, point: &Point3<f64>) -> Result<usize, AnatomyError> {
+        self.index_of_voxel(lps.voxel(point)).ok_or_else(|| AnatomyError::Seed {
             x: point.x,
             y: point.y,
             z: point.z,
@@ -165,9 +166,10 @@ fn seen(volume: &Volume, lattice: &Lattice) -> Option<Vec<bool>> {
 }
 
 /// HU in flat order; what is no number, padding, or not seen becomes air.
-fn cleaned(volume: &Volume, seen: Option<&[bool]>) -> Vec<f32> {
-    let mut hu: Vec<f32> =
-        volume.values.iter().map(|hu| if hu.is_finite() { hu.max(AIR_HU) } else { AIR_HU }).collect();
+fn cleaned(values: Array3<f32>, seen: Option<&[bool]>) -> Vec<f32> {
+    assert!(values.is_standard_layout(), "reordered volumes lie z first");
+    let (mut hu, _) = values.into_raw_vec_and_offset();
+    hu.par_iter_mut().for_each(|hu| *hu = if hu.is_finite() { hu.max(AIR_HU) } else { AIR_HU });
     for (hu, seen) in hu.iter_mut().zip(seen.unwrap_or_default()) {
         if !seen {
             *hu = AIR_HU;

@@ -97,6 +97,7 @@ impl Bone {
         drop(rings);
         progress.step(0.75, "marrow")?;
         let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal);
+        drop((contrast, cores.pools));
         progress.step(0.8, "discs")?;
         let spine = Spine::find(body, &canal, &mask, levels.soft_hu);
         if let Some(spine) = &spine {
@@ -118,6 +119,14 @@ fn certain_hu(levels: &Levels, blood_hu: Option<f32>, at: [usize; 3]) -> f32 {
 
 /// Everything brighter than the local border, given to bone or to contrast medium, whichever floods it first.
 fn flooded(body: &Body, levels: &Levels, cores: &Contrast) -> Vec<u16> {
+    let (basin, mut labels) = marked(body, levels, cores);
+    let slope = gradient_magnitude(&gaussian(&body.hu, &body.lattice, SMOOTHING_MM), &body.lattice);
+    watershed(&slope, SLOPE_MAX_HU_PER_MM, &basin, &body.lattice, &mut labels);
+    labels
+}
+
+/// What is to be flooded, and from where.
+fn marked(body: &Body, levels: &Levels, cores: &Contrast) -> (Vec<bool>, Vec<u16>) {
     let to_dense = squared_distance_within(&cores.dense, &body.lattice, STREAK_MM);
     let raised = |i: usize| STREAK_HU * (1.0 - to_dense[i].sqrt() / STREAK_MM as f32).max(0.0);
     let near_dense = |i: usize| to_dense[i] <= (BLOOMING_MM * BLOOMING_MM) as f32;
@@ -126,7 +135,7 @@ fn flooded(body: &Body, levels: &Levels, cores: &Contrast) -> Vec<u16> {
         .with_min_len(4096)
         .map(|i| body.inside[i] && body.hu[i] > levels.border(body.lattice.position(i)) + raised(i))
         .collect();
-    let mut labels: Vec<u16> = (0..body.lattice.len())
+    let labels = (0..body.lattice.len())
         .into_par_iter()
         .with_min_len(4096)
         .map(|i| {
@@ -142,9 +151,7 @@ fn flooded(body: &Body, levels: &Levels, cores: &Contrast) -> Vec<u16> {
             }
         })
         .collect();
-    let slope = gradient_magnitude(&gaussian(&body.hu, &body.lattice, SMOOTHING_MM), &body.lattice);
-    watershed(&slope, SLOPE_MAX_HU_PER_MM, &basin, &body.lattice, &mut labels);
-    labels
+    (basin, labels)
 }
 
 /// The pieces of bone that are large and certain enough.

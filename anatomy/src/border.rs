@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::filter::highest_within;
 use crate::lattice::Lattice;
 use crate::levels::Levels;
-use crate::morphology::{inverted, squared_distance_within};
+use crate::morphology::{inverted, within};
 use rayon::prelude::*;
 
 /// How far the brightest bone is sought, mm.
@@ -44,9 +44,8 @@ pub(crate) fn fill_voids(mask: &mut [bool], lattice: &Lattice) {
 
 /// Takes from a mask what is darker than its border and is reached from the outside without a step down in grey values.
 pub(crate) fn peel(mask: &mut [bool], smooth: &[f32], border: &[f32], lattice: &Lattice) {
-    let depth = squared_distance_within(&inverted(mask), lattice, PEEL_MM);
-    let limit = (PEEL_MM * PEEL_MM) as f32;
-    let is_loose = |index: usize| smooth[index] < border[index] && depth[index] <= limit;
+    let is_shallow = within(&inverted(mask), lattice, PEEL_MM, (PEEL_MM * PEEL_MM) as f32);
+    let is_loose = |index: usize| smooth[index] < border[index] && is_shallow[index];
     let begins = |index: usize| {
         let mut begins = false;
         lattice.for_neighbours(index, |near, _| begins |= !mask[near] && smooth[index] >= smooth[near]);

@@ -15,10 +15,15 @@ pub fn gaussian(values: &[f32], lattice: &Lattice, sigma_mm: f64) -> Vec<f32> {
     for axis in [2, 1, 0] {
         let kernel = gaussian_kernel(sigma_mm / lattice.spacing_mm[axis]);
         if kernel.len() > 1 {
-            smooth = convolved(&smooth, lattice, axis, &kernel);
+            convolve(&mut smooth, lattice, axis, &kernel);
         }
     }
     smooth
+}
+
+/// How many slices to either side [`gaussian`] takes in.
+pub fn gaussian_slices(lattice: &Lattice, sigma_mm: f64) -> usize {
+    gaussian_kernel(sigma_mm / lattice.spacing_mm[0]).len() / 2
 }
 
 /// A symmetric kernel that sums to one; sigma in samples.
@@ -33,65 +38,65 @@ fn gaussian_kernel(sigma: f64) -> Vec<f32> {
 }
 
 /// One axis of a separable filter; the border is repeated.
-fn convolved(values: &[f32], lattice: &Lattice, axis: usize, kernel: &[f32]) -> Vec<f32> {
-    let [nz, ny, nx] = lattice.shape;
+fn convolve(values: &mut [f32], lattice: &Lattice, axis: usize, kernel: &[f32]) {
+    let nx = lattice.shape[2];
     let reach = kernel.len() / 2;
-    let slice_len = lattice.slice_len();
-    let mut out = vec![0.0; values.len()];
-    out.par_chunks_mut(nx).enumerate().for_each(|(row, out)| {
-        let (z, y) = (row / ny, row % ny);
-        if axis == 2 {
-            let line = &values[row * nx..(row + 1) * nx];
-            for (x, out) in out.iter_mut().enumerate() {
-                *out = kernel
-                    .iter()
-                    .enumerate()
-                    .map(|(k, weight)| weight * line[(x + k).saturating_sub(reach).min(nx - 1)])
-                    .sum();
+    if axis == 2 {
+        values.par_chunks_mut(nx).for_each_init(Vec::new, |padded, row| {
+            padded.clear();
+            padded.extend(std::iter::repeat_n(row[0], reach));
+            padded.extend_from_slice(row);
+            padded.extend(std::iter::repeat_n(row[nx - 1], reach));
+            row.fill(0.0);
+            for (k, weight) in kernel.iter().enumerate() {
+                row.iter_mut().zip(&padded[k..k + nx]).for_each(|(out, value)| *out += weight * value);
             }
-            return;
-        }
-        for (k, weight) in kernel.iter().enumerate() {
-            let start = if axis == 1 {
-                z * slice_len + (y + k).saturating_sub(reach).min(ny - 1) * nx
-            } else {
-                (z + k).saturating_sub(reach).min(nz - 1) * slice_len + y * nx
-            };
-            for (out, value) in out.iter_mut().zip(&values[start..start + nx]) {
-                *out += weight * value;
+        });
+        return;
+    }
+    lattice.for_planes(values, axis, |mut plane| {
+        let before: Vec<f32> = plane.iter().copied().collect();
+        let last = plane.nrows() - 1;
+        for (at, row) in plane.rows_mut().into_iter().enumerate() {
+            let row = row.into_slice().expect("rows");
+            row.fill(0.0);
+            for (k, weight) in kernel.iter().enumerate() {
+                let from = (at + k).saturating_sub(reach).min(last) * nx;
+                row.iter_mut().zip(&before[from..from + nx]).for_each(|(out, value)| *out += weight * value);
             }
         }
     });
-    out
 }
 
 /// The highest value in a box that reaches `reach_mm` from each voxel along each axis.
 pub fn highest_within(values: Vec<f32>, lattice: &Lattice, reach_mm: f64) -> Vec<f32> {
     assert_eq!(values.len(), lattice.len(), "values against lattice");
-    let [nz, ny, nx] = lattice.shape;
+    let nx = lattice.shape[2];
     let mut highest = values;
     for axis in [2, 1, 0] {
         let reach = (reach_mm / lattice.spacing_mm[axis] + 1e-6) as usize;
         if reach == 0 {
             continue;
         }
-        let below = highest;
-        highest = below.clone();
-        highest.par_chunks_mut(nx).enumerate().for_each(|(row, out)| {
-            let (z, y) = (row / ny, row % ny);
-            let (here, count) = [(z, nz), (y, ny), (0, nx)][axis];
-            if axis == 2 {
-                let line = &below[row * nx..(row + 1) * nx];
-                for (x, out) in out.iter_mut().enumerate() {
-                    let near = &line[x.saturating_sub(reach)..(x + reach + 1).min(count)];
+        if axis == 2 {
+            highest.par_chunks_mut(nx).for_each_init(Vec::new, |line, row| {
+                line.clear();
+                line.extend_from_slice(row);
+                for (x, out) in row.iter_mut().enumerate() {
+                    let near = &line[x.saturating_sub(reach)..(x + reach + 1).min(nx)];
                     *out = near.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 }
-                return;
-            }
-            for other in here.saturating_sub(reach)..(here + reach + 1).min(count) {
-                let start = if axis == 1 { (z * ny + other) * nx } else { (other * ny + y) * nx };
-                for (out, value) in out.iter_mut().zip(&below[start..start + nx]) {
-                    *out = out.max(*value);
+            });
+            continue;
+        }
+        lattice.for_planes(&mut highest, axis, |mut plane| {
+            let below: Vec<f32> = plane.iter().copied().collect();
+            let count = plane.nrows();
+            for (at, row) in plane.rows_mut().into_iter().enumerate() {
+                let row = row.into_slice().expect("rows");
+                for other in at.saturating_sub(reach)..(at + reach + 1).min(count) {
+                    let near = &below[other * nx..(other + 1) * nx];
+                    row.iter_mut().zip(near).for_each(|(out, value)| *out = out.max(*value));
                 }
             }
         });

@@ -1,6 +1,9 @@
 //! Voxels as a flat array with spacing: what every tool here walks over.
 
 use carm::VolumeGrid;
+use ndarray::{ArrayViewMut2, ArrayViewMut3, Axis};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// Sizes and spacing of an array in its own order, z first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,6 +61,26 @@ impl Lattice {
     pub fn position(&self, index: usize) -> [usize; 3] {
         let row = index / self.shape[2];
         [row / self.shape[1], row % self.shape[1], index % self.shape[2]]
+    }
+
+    /// Where some slices and `beyond` more to either side, as far as there are any, lie in the flat array, and their lattice.
+    pub(crate) fn around(&self, slices: &Range<usize>, beyond: usize) -> (Range<usize>, Self) {
+        let [nz, ny, nx] = self.shape;
+        let (low, high) = (slices.start.saturating_sub(beyond), nz.min(slices.end + beyond));
+        let part = Self { shape: [high - low, ny, nx], ..*self };
+        (low * self.slice_len()..high * self.slice_len(), part)
+    }
+
+    /// Changes planes of values in parallel: those with the rows of one z for `axis` 1 (y), with the rows of one y for
+    /// `axis` 0 (z), so that what a voxel takes from others along that axis lies in its plane.
+    pub(crate) fn for_planes(
+        &self,
+        values: &mut [f32],
+        axis: usize,
+        change: impl Fn(ArrayViewMut2<f32>) + Send + Sync,
+    ) {
+        let mut values = ArrayViewMut3::from_shape(self.shape, values).expect("a value for each voxel");
+        values.axis_iter_mut(Axis(1 - axis)).collect::<Vec<_>>().into_par_iter().for_each(change);
     }
 
     /// The voxel nearest to a place, mm along z, y and x from the first voxel's centre; none outside.

@@ -14,10 +14,10 @@ const SLACK: f32 = 1.0 + 1e-5;
 /// over a window.
 pub fn squared_distance_within(mask: &[bool], lattice: &Lattice, radius_mm: f64) -> Vec<f32> {
     assert_eq!(mask.len(), lattice.len(), "mask against lattice");
-    let along_x = distance_along_rows(mask, lattice, radius_mm);
-    let along_xy = windowed_minimum(&along_x, lattice, 1, radius_mm);
-    drop(along_x);
-    windowed_minimum(&along_xy, lattice, 0, radius_mm)
+    let mut squared = distance_along_rows(mask, lattice, radius_mm);
+    windowed_minimum(&mut squared, lattice, 1, radius_mm);
+    windowed_minimum(&mut squared, lattice, 0, radius_mm);
+    squared
 }
 
 /// The first pass: squared distance within each row.
@@ -51,33 +51,55 @@ fn distance_along_rows(mask: &[bool], lattice: &Lattice, radius_mm: f64) -> Vec<
 }
 
 /// A further pass along y (axis 1) or z (axis 0).
-fn windowed_minimum(values: &[f32], lattice: &Lattice, axis: usize, radius_mm: f64) -> Vec<f32> {
-    let [nz, ny, nx] = lattice.shape;
-    let slice_len = lattice.slice_len();
+fn windowed_minimum(values: &mut [f32], lattice: &Lattice, axis: usize, radius_mm: f64) {
+    let nx = lattice.shape[2];
     let reach = (radius_mm / lattice.spacing_mm[axis] + 1e-6) as usize;
-    let mut out = vec![0.0; values.len()];
-    out.par_chunks_mut(nx).enumerate().for_each(|(row, out)| {
-        let (z, y) = (row / ny, row % ny);
-        out.copy_from_slice(&values[row * nx..(row + 1) * nx]);
-        let (here, count) = if axis == 1 { (y, ny) } else { (z, nz) };
-        for other in here.saturating_sub(reach)..(here + reach + 1).min(count) {
-            if other == here {
-                continue;
-            }
-            let start = if axis == 1 { z * slice_len + other * nx } else { other * slice_len + y * nx };
-            let away = ((here.abs_diff(other) as f64 * lattice.spacing_mm[axis]).powi(2)) as f32;
-            for (out, value) in out.iter_mut().zip(&values[start..start + nx]) {
-                *out = out.min(value + away);
+    lattice.for_planes(values, axis, |mut plane| {
+        // Rows that nothing of the mask is near to are far from it for all others, too.
+        let is_near: Vec<bool> =
+            plane.rows().into_iter().map(|row| row.iter().any(|d| d.is_finite())).collect();
+        if !is_near.contains(&true) {
+            return;
+        }
+        let before: Vec<f32> = plane.iter().copied().collect();
+        for (here, row) in plane.rows_mut().into_iter().enumerate() {
+            let row = row.into_slice().expect("rows");
+            for other in here.saturating_sub(reach)..(here + reach + 1).min(is_near.len()) {
+                if other == here || !is_near[other] {
+                    continue;
+                }
+                let away = ((here.abs_diff(other) as f64 * lattice.spacing_mm[axis]).powi(2)) as f32;
+                for (out, value) in row.iter_mut().zip(&before[other * nx..(other + 1) * nx]) {
+                    *out = out.min(value + away);
+                }
             }
         }
     });
-    out
+}
+
+/// Slices whose distances are held at a time.
+const SLICES_TOGETHER: usize = 32;
+
+/// Every voxel whose squared distance as by [`squared_distance_within`] is no more than a limit, mm².
+pub(crate) fn within(mask: &[bool], lattice: &Lattice, radius_mm: f64, limit: f32) -> Vec<bool> {
+    assert_eq!(mask.len(), lattice.len(), "mask against lattice");
+    let slice_len = lattice.slice_len();
+    let reach = (radius_mm / lattice.spacing_mm[0] + 1e-6) as usize;
+    let mut within = vec![false; mask.len()];
+    for (number, part) in within.chunks_mut(SLICES_TOGETHER * slice_len).enumerate() {
+        let start = number * SLICES_TOGETHER;
+        let (range, around) = lattice.around(&(start..start + part.len() / slice_len), reach);
+        let squared = squared_distance_within(&mask[range.clone()], &around, radius_mm);
+        let here = &squared[start * slice_len - range.start..];
+        part.par_iter_mut().zip(here).for_each(|(within, squared)| *within = *squared <= limit);
+    }
+    within
 }
 
 /// Every voxel whose centre is within `radius_mm` of one of the mask.
 pub fn dilated(mask: &[bool], lattice: &Lattice, radius_mm: f64) -> Vec<bool> {
     let limit = (radius_mm * radius_mm) as f32 * SLACK;
-    squared_distance_within(mask, lattice, radius_mm).into_par_iter().map(|d| d <= limit).collect()
+    within(mask, lattice, radius_mm, limit)
 }
 
 /// Every voxel with no voxel outside the mask within `radius_mm`; beyond the border counts as inside.
@@ -139,6 +161,19 @@ mod tests {
             } else {
                 assert!(*found > 25.0);
             }
+        }
+    }
+
+    #[test]
+    fn voxels_within_a_radius_are_the_same_some_slices_at_a_time() {
+        let lattice = Lattice { shape: [2 * SLICES_TOGETHER + 7, 5, 6], spacing_mm: [0.5, 1.1, 0.7] };
+        let mask: Vec<bool> = (0..lattice.len()).map(|i| i * 7919 % 197 == 3).collect();
+        for radius_mm in [0.3, 1.6, 4.0] {
+            let limit = (radius_mm * radius_mm) as f32;
+            let squared = squared_distance_within(&mask, &lattice, radius_mm);
+            let expected: Vec<bool> = squared.into_iter().map(|squared| squared <= limit).collect();
+            assert!(expected.contains(&true) && expected.contains(&false));
+            assert_eq!(within(&mask, &lattice, radius_mm, limit), expected);
         }
     }
 

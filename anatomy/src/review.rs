@@ -21,8 +21,8 @@ pub struct Doubt {
     pub index: usize,
     /// The label that is in doubt there.
     pub label: u16,
-    /// How strongly each kind of evidence speaks against it.
-    pub against: [(Evidence, f64); 5],
+    /// How strongly each kind of evidence speaks against it, in the order of [`Evidence::ALL`].
+    pub against: [f64; Evidence::ALL.len()],
 }
 
 /// Lists the regions of low confidence, those with most expected wrong first.
@@ -79,7 +79,7 @@ fn region(
     for index in part {
         let doubt = doubts[index];
         *labels.entry(doubt.label).or_default() += 1;
-        for (kind, strength) in doubt.against {
+        for (kind, strength) in Evidence::ALL.into_iter().zip(doubt.against) {
             *against.entry(kind).or_default() += strength;
         }
     }

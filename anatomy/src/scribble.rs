@@ -10,7 +10,7 @@ use crate::lattice::Lattice;
 use crate::morphology::squared_distance_within;
 use crate::random_walker::{Mark, random_walker};
 use crate::segmentation::Target;
-use carm::Volume;
+use carm::VolumeGrid;
 use nalgebra::Point3;
 
 /// How far from a stroke labels may change, mm.
@@ -43,7 +43,7 @@ pub(crate) struct Corrected {
 /// [`AnatomyError::Seed`] for a point outside the body.
 pub(crate) fn correct(
     body: &Body,
-    lps: &Volume,
+    lps: &VolumeGrid,
     target: Target,
     soft_hu: f32,
     labels: &mut [u16],
@@ -68,7 +68,7 @@ pub(crate) fn correct(
 }
 
 /// The voxels that a stroke passes through.
-fn drawn(body: &Body, lps: &Volume, scribble: &Scribble) -> Result<Vec<usize>, AnatomyError> {
+fn drawn(body: &Body, lps: &VolumeGrid, scribble: &Scribble) -> Result<Vec<usize>, AnatomyError> {
     let mut drawn = Vec::new();
     let finest = body.lattice.spacing_mm.iter().copied().fold(f64::INFINITY, f64::min);
     let ends = scribble.points.iter().skip(1).chain(scribble.points.last());

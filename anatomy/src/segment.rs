@@ -66,8 +66,9 @@ pub fn segment(
     progress.step(0.0, "body")?;
     let orientation = Orientation::of(&volume.grid);
     let lps = orientation.applied(volume);
-    let body = Body::find(&lps)?;
-    let mut found = searched(&lps, &body, target, options, progress)?;
+    let grid = lps.grid;
+    let body = Body::find(lps)?;
+    let mut found = searched(&grid, &body, target, options, progress)?;
     found.grid = volume.grid;
     found.labels = orientation.back(&found.labels);
     found.confidence = orientation.back(&found.confidence);
@@ -77,31 +78,32 @@ pub fn segment(
     Ok(found)
 }
 
-/// The search in a volume whose axes are those of the patient.
+/// The search on a grid whose axes are those of the patient.
 fn searched(
-    lps: &Volume,
+    lps: &VolumeGrid,
     body: &Body,
     target: Target,
     options: &Options,
     progress: &Progress<'_>,
 ) -> Result<Segmentation, AnatomyError> {
-    with_found(lps, body, target, options, progress, |found| finished(&lps.grid, body, found))
+    with_found(lps, body, target, options, progress, |found| finished(lps, body, found))
 }
 
 /// Searches, and hands what was found to `then`.
 fn with_found<T>(
-    lps: &Volume,
+    lps: &VolumeGrid,
     body: &Body,
     target: Target,
     options: &Options,
     progress: &Progress<'_>,
     then: impl FnOnce(&Found<'_>) -> T,
 ) -> Result<T, AnatomyError> {
-    let bone = match target {
+    let mut bone = match target {
         Target::Metal | Target::Skin => None,
         _ => Some(Bone::find(body, progress)?),
     };
-    let mut found = match (target, &bone) {
+    let soft_hu = bone.as_ref().map_or(SOFT_HU, |bone| bone.levels.soft_hu);
+    let mut found = match (target, &mut bone) {
         (Target::Metal, _) => dense::metal(body)?,
         (Target::Vessel, Some(bone)) => vessel::find(body, bone, &seeds(lps, body, options)?, progress)?,
         (Target::Calcification, Some(bone)) => dense::calcification(body, bone)?,
@@ -112,7 +114,6 @@ fn with_found<T>(
     if target != Target::Vessel {
         keep_seeded(lps, body, options, &mut found.labels)?;
     }
-    let soft_hu = bone.as_ref().map_or(SOFT_HU, |bone| bone.levels.soft_hu);
     scribbled(lps, body, soft_hu, &mut found, &options.scribbles)?;
     progress.step(0.9, "confidence")?;
     Ok(then(&found))
@@ -120,7 +121,7 @@ fn with_found<T>(
 
 /// Applies strokes and tells what they changed.
 fn scribbled(
-    lps: &Volume,
+    lps: &VolumeGrid,
     body: &Body,
     soft_hu: f32,
     found: &mut Found<'_>,
@@ -159,24 +160,35 @@ pub fn band(
     progress: &Progress<'_>,
 ) -> Result<Vec<BandVoxel>, AnatomyError> {
     let lps = Orientation::of(&volume.grid).applied(volume);
-    let body = Body::find(&lps)?;
-    with_found(&lps, &body, target, options, progress, |found| {
+    let grid = lps.grid;
+    let body = Body::find(lps)?;
+    with_found(&grid, &body, target, options, progress, |found| {
         let mask: Vec<bool> = found.labels.iter().map(|label| *label > 0).collect();
-        surroundings(&body, found, &mask).over_band(|index, features| {
-            let [z, y, x] = body.whole.position(body.index_in_whole(index));
-            let position = lps.grid.point(x as f64, y as f64, z as f64);
-            BandVoxel { position, is_inside: mask[index], features: *features }
-        })
+        let mut band = Vec::new();
+        surroundings(&body, found, &mask).over_band(
+            |index, features| {
+                let [z, y, x] = body.whole.position(body.index_in_whole(index));
+                let position = grid.point(x as f64, y as f64, z as f64);
+                BandVoxel { position, is_inside: mask[index], features: *features }
+            },
+            |voxel| band.push(voxel),
+        );
+        band
     })
 }
 
 /// The voxels of the seeds.
-fn seeds(lps: &Volume, body: &Body, options: &Options) -> Result<Vec<usize>, AnatomyError> {
+fn seeds(lps: &VolumeGrid, body: &Body, options: &Options) -> Result<Vec<usize>, AnatomyError> {
     options.seeds.iter().map(|seed| body.index_of_point(lps, seed)).collect()
 }
 
 /// Keeps the pieces that the seeds lie on; without any, all of them.
-fn keep_seeded(lps: &Volume, body: &Body, options: &Options, labels: &mut [u16]) -> Result<(), AnatomyError> {
+fn keep_seeded(
+    lps: &VolumeGrid,
+    body: &Body,
+    options: &Options,
+    labels: &mut [u16],
+) -> Result<(), AnatomyError> {
     if options.seeds.is_empty() {
         return Ok(());
     }
@@ -219,14 +231,15 @@ fn nearest_set(mask: &[bool], lattice: &Lattice, index: usize) -> Option<usize> 
     best.map(|(_, near)| near)
 }
 
-/// Bone as one label.
-fn bone_found(bone: &Bone) -> Found<'_> {
+/// Bone as one label, which takes its mask's place.
+fn bone_found(bone: &mut Bone) -> Found<'_> {
+    let (mask, dense) = (std::mem::take(&mut bone.mask), std::mem::take(&mut bone.dense));
     Found {
         target: Target::Bone,
-        labels: bone.mask.iter().map(|is_bone| u16::from(*is_bone)).collect(),
+        labels: mask.into_iter().map(u16::from).collect(),
         names: vec![(1, "bone".into())],
         threshold: Box::new(|index| bone.border[index]),
-        dense: bone.dense.clone(),
+        dense,
         drawn: Vec::new(),
         notes: Vec::new(),
     }
@@ -248,17 +261,25 @@ fn surroundings<'a>(body: &'a Body, found: &'a Found<'a>, mask: &'a [bool]) -> S
 fn finished(grid: &VolumeGrid, body: &Body, found: &Found<'_>) -> Segmentation {
     let mask: Vec<bool> = found.labels.iter().map(|label| *label > 0).collect();
     let weights = Weights::fitted();
-    let judged = surroundings(body, found, &mask)
-        .over_band(|index, features| (index, weights.percent(features), weights.against(features)));
     let mut confidence = vec![SURE_PERCENT; body.lattice.len()];
     let mut doubts = Vec::new();
-    for (index, percent, against) in judged {
-        confidence[index] = percent;
-        if is_doubtful(percent) && found.drawn.binary_search(&index).is_err() {
-            let label = label_near(&found.labels, &body.lattice, index);
-            doubts.push(Doubt { index: body.index_in_whole(index), label, against });
-        }
-    }
+    surroundings(body, found, &mask).over_band(
+        |index, features| {
+            let percent = weights.percent(features);
+            let is_doubtful = is_doubtful(percent) && found.drawn.binary_search(&index).is_err();
+            let doubt = is_doubtful.then(|| Doubt {
+                index: body.index_in_whole(index),
+                label: label_near(&found.labels, &body.lattice, index),
+                against: weights.against(features).map(|(_, strength)| strength),
+            });
+            (index, percent, doubt)
+        },
+        |(index, percent, doubt)| {
+            confidence[index] = percent;
+            doubts.extend(doubt);
+        },
+    );
+    drop(mask);
     found.drawn.iter().for_each(|index| confidence[*index] = SURE_PERCENT);
     let confidence = body.pasted(&confidence, SURE_PERCENT);
     let labels = body.pasted(&found.labels, 0);

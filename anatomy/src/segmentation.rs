@@ -76,6 +76,10 @@ pub enum Evidence {
 }
 
 impl Evidence {
+    /// Every kind, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Intensity, Self::Edge, Self::Shape, Self::Truncation, Self::MetalShadow];
+
     /// The word for it.
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use crate::error::PrintingError;
 use crate::field::Field;
 use nalgebra::{Point3, Vector3};
+use rayon::prelude::*;
 
 /// A closed hollow inside a shape.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +32,7 @@ impl Field {
     ///
     /// # Errors
     /// `Parameter` for a size that is negative or no number.
-    pub fn without_cavities(&self, fill_below_mm3: f64) -> Result<(Self, Vec<Cavity>), PrintingError> {
+    pub fn without_cavities(mut self, fill_below_mm3: f64) -> Result<(Self, Vec<Cavity>), PrintingError> {
         if fill_below_mm3.is_nan() || fill_below_mm3 < 0.0 {
             return Err(PrintingError::Parameter {
                 what: "largest cavity to fill in mm³",
@@ -42,7 +43,8 @@ impl Field {
         let rows = self.outside_rows();
         let mut parts = self.joined_runs(&rows);
         let mut gathered: Vec<(Vector3<f64>, usize)> = vec![(Vector3::zeros(), 0); parts.len()];
-        self.for_each_run(&rows, |number, run, y, z| {
+        let ny = self.grid.shape[1];
+        for_each_run(&rows, ny, |number, run, y, z| {
             let part = root(&mut parts, number);
             let voxels = run.end - run.start;
             let middle_x = (run.start + run.end - 1) as f64 / 2.0;
@@ -51,12 +53,11 @@ impl Field {
         });
         let voxel_mm3: f64 = self.grid.spacing_mm.iter().product();
         let is_filled = |voxels: usize| (voxels as f64 * voxel_mm3) < fill_below_mm3;
-        let mut filled = self.clone();
         let inside = 0.5 * self.grid.spacing_mm.into_iter().fold(f64::INFINITY, f64::min) as f32;
-        self.for_each_run(&rows, |number, run, y, z| {
+        for_each_run(&rows, ny, |number, run, y, z| {
             let part = root(&mut parts, number);
             if part != AIR && is_filled(gathered[part].1) {
-                let mut row = filled.values.slice_mut(ndarray::s![z, y, run.start..run.end]);
+                let mut row = self.values.slice_mut(ndarray::s![z, y, run.start..run.end]);
                 row.mapv_inplace(|value| value.abs().max(inside));
             }
         });
@@ -74,14 +75,14 @@ impl Field {
             })
             .collect();
         cavities.sort_by(|a, b| b.volume_mm3.total_cmp(&a.volume_mm3));
-        Ok((filled, cavities))
+        Ok((self, cavities))
     }
 
     /// Runs outside, row by row.
     fn outside_rows(&self) -> Vec<Vec<Run>> {
-        self.values
-            .rows()
-            .into_iter()
+        let values = self.values.as_slice().expect("standard layout");
+        values
+            .par_chunks_exact(self.grid.shape[0])
             .map(|row| {
                 let mut runs: Vec<Run> = Vec::new();
                 for (x, _) in row.iter().enumerate().filter(|(_, value)| **value <= 0.0) {
@@ -95,18 +96,6 @@ impl Field {
             .collect()
     }
 
-    /// Calls `visit` with each run's number, from one, its row and its plane.
-    fn for_each_run(&self, rows: &[Vec<Run>], mut visit: impl FnMut(usize, &Run, usize, usize)) {
-        let ny = self.grid.shape[1];
-        let mut number = AIR;
-        for (row, runs) in rows.iter().enumerate() {
-            for run in runs {
-                number += 1;
-                visit(number, run, row % ny, row / ny);
-            }
-        }
-    }
-
     /// Which runs are one, as a forest over their numbers whose roots are the least.
     fn joined_runs(&self, rows: &[Vec<Run>]) -> Vec<usize> {
         let [nx, ny, nz] = self.grid.shape;
@@ -114,7 +103,7 @@ impl Field {
         first.push(AIR + 1);
         rows.iter().for_each(|runs| first.push(first[first.len() - 1] + runs.len()));
         let mut parts: Vec<usize> = (0..first[rows.len()]).collect();
-        self.for_each_run(rows, |number, run, y, z| {
+        for_each_run(rows, ny, |number, run, y, z| {
             let is_at_border = y == 0 || y + 1 == ny || z == 0 || z + 1 == nz;
             if is_at_border || run.start == 0 || run.end == nx {
                 unite(&mut parts, number, AIR);
@@ -132,6 +121,17 @@ impl Field {
             }
         });
         parts
+    }
+}
+
+/// Calls `visit` with each run's number, from one, its row and its plane.
+fn for_each_run(rows: &[Vec<Run>], ny: usize, mut visit: impl FnMut(usize, &Run, usize, usize)) {
+    let mut number = AIR;
+    for (row, runs) in rows.iter().enumerate() {
+        for run in runs {
+            number += 1;
+            visit(number, run, row % ny, row / ny);
+        }
     }
 }
 
@@ -179,7 +179,7 @@ mod tests {
         for (fill_below, left, filled) in
             [(0.0, 2, 0.0), (50.0, 1, ball(1.5)), (1e9, 0, ball(1.5) + ball(3.0))]
         {
-            let (solid, cavities) = field.without_cavities(fill_below).unwrap();
+            let (solid, cavities) = field.clone().without_cavities(fill_below).unwrap();
             assert_eq!(cavities.len(), 2);
             assert!((cavities[0].volume_mm3 / ball(3.0) - 1.0).abs() < 0.1, "{cavities:?}");
             assert!(Vector3::from(cavities[0].place_mm).norm() < 0.3);
@@ -196,6 +196,6 @@ mod tests {
     fn cavities_that_reach_the_border_are_none() {
         let grid = VolumeGrid::centred([20; 3], [1.0; 3], Matrix3::identity(), Point3::origin()).unwrap();
         let open = Field::from_fn(grid, |p| p.x.hypot(p.y) - 4.0).unwrap();
-        assert_eq!(open.without_cavities(1e9).unwrap(), (open, Vec::new()));
+        assert_eq!(open.clone().without_cavities(1e9).unwrap(), (open, Vec::new()));
     }
 }

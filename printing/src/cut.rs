@@ -47,9 +47,9 @@ impl Field {
     ///
     /// # Errors
     /// `Parameter` when a joint's size is not positive, less than two voxels wide, or when the cut has no room for it.
-    pub fn cut(&self, cut: &Cut) -> Result<(Self, Vec<Point3<f64>>), PrintingError> {
-        let half = self.within(&Solid::HalfSpace { point_mm: cut.point_mm, normal: cut.outward });
-        let Some(joint) = &cut.joint else { return Ok((half, Vec::new())) };
+    pub fn cut(self, cut: &Cut) -> Result<(Self, Vec<Point3<f64>>), PrintingError> {
+        let behind = Solid::HalfSpace { point_mm: cut.point_mm, normal: cut.outward };
+        let Some(joint) = &cut.joint else { return Ok((self.within(&behind), Vec::new())) };
         let coarsest = self.grid.spacing_mm.into_iter().fold(0.0, f64::max);
         if !(joint.diameter_mm >= 2.0 * coarsest && joint.diameter_mm.is_finite()) {
             return Err(PrintingError::Parameter {
@@ -72,7 +72,7 @@ impl Field {
             radius_mm,
         };
         let (reach, radius) = (joint.diameter_mm, 0.5 * joint.diameter_mm);
-        let joined = places.iter().fold(half, |half, place| {
+        let joined = places.iter().fold(self.within(&behind), |half, place| {
             if joint.has_pegs {
                 half.with(&bar(place, reach, radius))
             } else {

@@ -3,7 +3,7 @@
 use crate::error::PrintingError;
 use carm::{TriangleMesh, VolumeGrid};
 use nalgebra::{Point3, Vector3};
-use ndarray::Array3;
+use ndarray::{Array3, ArrayView3};
 use rayon::prelude::*;
 
 /// `values[z, y, x]` on `grid`: positive inside, zero on the surface, and near it about the distance in mm.
@@ -33,7 +33,7 @@ impl Field {
         require_shape("field", &grid, values.dim())?;
         let values =
             if values.is_standard_layout() { values } else { values.as_standard_layout().into_owned() };
-        require_finite("field", &values)?;
+        require_finite("field", values.view())?;
         Ok(Self { grid, values })
     }
 
@@ -68,7 +68,7 @@ impl Field {
     ///
     /// # Errors
     /// `Parameter` for a factor that is not positive.
-    pub fn scaled(&self, factor: f64) -> Result<Self, PrintingError> {
+    pub fn scaled(mut self, factor: f64) -> Result<Self, PrintingError> {
         if !(factor > 0.0 && factor.is_finite()) {
             return Err(PrintingError::Parameter {
                 what: "scale",
@@ -76,12 +76,10 @@ impl Field {
                 found: factor,
             });
         }
-        let grid = VolumeGrid {
-            spacing_mm: self.grid.spacing_mm.map(|spacing| spacing * factor),
-            origin: self.grid.origin * factor,
-            ..self.grid
-        };
-        Ok(Self { grid, values: self.values.mapv(|value| value * factor as f32) })
+        self.grid.spacing_mm = self.grid.spacing_mm.map(|spacing| spacing * factor);
+        self.grid.origin *= factor;
+        self.values.mapv_inplace(|value| value * factor as f32);
+        Ok(self)
     }
 
     /// This field's value at every vertex of a mesh: of a field of confidence, the surface's confidence.
@@ -141,7 +139,7 @@ pub(crate) fn require_shape(
     if expected == found { Ok(()) } else { Err(PrintingError::Shape { what, expected, found }) }
 }
 
-pub(crate) fn require_finite(what: &'static str, values: &Array3<f32>) -> Result<(), PrintingError> {
+pub(crate) fn require_finite(what: &'static str, values: ArrayView3<f32>) -> Result<(), PrintingError> {
     match values.indexed_iter().find(|(_, value)| !value.is_finite()) {
         None => Ok(()),
         Some(((z, y, x), &found)) => Err(PrintingError::NotFinite { what, voxel: [x, y, z], found }),

@@ -49,7 +49,7 @@ impl Field {
     ///
     /// # Errors
     /// `Empty` when nothing is inside; `Parameter` for numbers that are negative or not finite.
-    pub fn joined(&self, rule: &IslandRule) -> Result<(Self, Vec<Island>), PrintingError> {
+    pub fn joined(self, rule: &IslandRule) -> Result<(Self, Vec<Island>), PrintingError> {
         for (what, found) in [
             ("smallest island in mm³", rule.drop_below_mm3),
             ("gap to join in mm", rule.join_within_mm),
@@ -67,7 +67,7 @@ impl Field {
             .max_by_key(|&part| (sizes[part - 1], std::cmp::Reverse(part)))
             .expect("a part") as u32;
         if sizes.len() == 1 {
-            return Ok((self.clone(), Vec::new()));
+            return Ok((self, Vec::new()));
         }
         let to_largest = squared_distance(&labels.mapv(|label| label == largest), self.grid.spacing_mm);
         let mut nearest = vec![(f32::INFINITY, [0; 3]); sizes.len()];
@@ -81,7 +81,7 @@ impl Field {
     }
 
     fn settle_islands(
-        &self,
+        mut self,
         rule: &IslandRule,
         labels: &Array3<u32>,
         sizes: &[usize],
@@ -114,14 +114,12 @@ impl Field {
             islands.push(Island { place_mm: place.coords.into(), volume_mm3, gap_mm, fate });
         }
         let outside = -(self.grid.spacing_mm.into_iter().fold(f64::INFINITY, f64::min) as f32);
-        let mut values = self.values.clone();
-        ndarray::Zip::from(&mut values).and(labels).for_each(|value, &label| {
+        ndarray::Zip::from(&mut self.values).and(labels).for_each(|value, &label| {
             if label != OUTSIDE && is_dropped[label as usize - 1] {
                 *value = outside;
             }
         });
-        let kept = Self { grid: self.grid, values };
-        Ok((struts.iter().fold(kept, |shape, strut| shape.with(strut)), islands))
+        Ok((struts.iter().fold(self, |shape, strut| shape.with(strut)), islands))
     }
 
     /// A bar from a voxel of an island to the nearest voxel of the largest part, a little into both.
@@ -231,7 +229,7 @@ mod tests {
         })
         .unwrap();
         let rule = IslandRule { drop_below_mm3: 5.0, join_within_mm: 6.0, strut_radius_mm: 1.0 };
-        let (joined, islands) = field.joined(&rule).unwrap();
+        let (joined, islands) = field.clone().joined(&rule).unwrap();
         let fates: Vec<IslandFate> = islands.iter().map(|island| island.fate).collect();
         assert_eq!(fates, [IslandFate::DroppedFar, IslandFate::Joined, IslandFate::DroppedSmall]);
         assert!((islands[1].gap_mm - 2.0).abs() < 1.2, "{islands:?}");

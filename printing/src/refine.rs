@@ -15,7 +15,7 @@ impl Field {
     ///
     /// # Method
     /// Cubic interpolation through the samples, axis by axis (Catmull and Rom, Computer Aided Geometric Design, 1974).
-    pub fn refined(&self, spacing_most_mm: f64) -> Result<Self, PrintingError> {
+    pub fn refined(self, spacing_most_mm: f64) -> Result<Self, PrintingError> {
         if !(spacing_most_mm > 0.0 && spacing_most_mm.is_finite()) {
             return Err(PrintingError::Parameter {
                 what: "largest spacing in mm",
@@ -23,9 +23,9 @@ impl Field {
                 found: spacing_most_mm,
             });
         }
-        let mut fine = self.clone();
+        let mut fine = self;
         for axis in 0..3 {
-            let parts = (self.grid.spacing_mm[axis] / spacing_most_mm - 1e-6).ceil().max(1.0) as usize;
+            let parts = (fine.grid.spacing_mm[axis] / spacing_most_mm - 1e-6).ceil().max(1.0) as usize;
             if parts > 1 {
                 fine = fine.divided(axis, parts);
             }
@@ -89,7 +89,7 @@ mod tests {
         .unwrap();
         let middle = grid.centre();
         let field = Field::from_fn(grid, |p| 9.0 - (p - middle).norm()).unwrap();
-        let fine = field.refined(0.7).unwrap();
+        let fine = field.clone().refined(0.7).unwrap();
         assert_eq!(fine.grid.shape, [59, 55, 45]);
         assert!(fine.grid.spacing_mm.iter().all(|&spacing| spacing <= 0.7));
         for ((z, y, x), &value) in field.values.indexed_iter() {
@@ -101,7 +101,7 @@ mod tests {
             off = off.max((9.0 - (point - middle).norm() - f64::from(value)).abs());
         }
         assert!(off < 0.04, "{off}");
-        assert_eq!(field.refined(5.0).unwrap(), field);
+        assert_eq!(field.clone().refined(5.0).unwrap(), field);
         assert!(matches!(field.refined(f64::NAN), Err(PrintingError::Parameter { .. })));
     }
 }

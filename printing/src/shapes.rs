@@ -4,7 +4,7 @@
 //! sound, whatever touches whatever.
 
 use crate::error::PrintingError;
-use crate::field::{Field, filled};
+use crate::field::Field;
 use carm::VolumeGrid;
 use nalgebra::{Point3, Unit, Vector3};
 use ndarray::{Array3, Axis, Zip};
@@ -99,11 +99,6 @@ impl Solid {
             at((least[axis] - near).floor())..at((greatest[axis] + near).ceil() + 1.0)
         })
     }
-
-    /// The solid's values on a grid.
-    fn sampled(&self, grid: &VolumeGrid) -> Array3<f32> {
-        filled(grid, |[x, y, z]| self.distance_mm(&grid.point(x as f64, y as f64, z as f64)) as f32)
-    }
 }
 
 /// Distance to a convex corner from the signed distances beyond its faces; faces against each other count once.
@@ -115,27 +110,30 @@ fn corner_distance(beyond: &[f64]) -> f64 {
 impl Field {
     /// What is in this shape or in the solid.
     #[must_use]
-    pub fn with(&self, solid: &Solid) -> Self {
-        self.combined_near(solid, f32::max)
+    pub fn with(self, solid: &Solid) -> Self {
+        let near = solid.reach(&self.grid);
+        self.combined_in(near, solid, f32::max)
     }
 
     /// What is in this shape and not in the solid: a cut, a hole.
     #[must_use]
-    pub fn without(&self, solid: &Solid) -> Self {
-        self.combined_near(solid, |shape, solid| shape.min(-solid))
+    pub fn without(self, solid: &Solid) -> Self {
+        let near = solid.reach(&self.grid);
+        self.combined_in(near, solid, |shape, solid| shape.min(-solid))
     }
 
     /// What is in this shape and in the solid: what a cut plane leaves.
     #[must_use]
-    pub fn within(&self, solid: &Solid) -> Self {
-        self.combined(&solid.sampled(&self.grid), f32::min)
+    pub fn within(self, solid: &Solid) -> Self {
+        let everywhere = self.grid.shape.map(|count| 0..count);
+        self.combined_in(everywhere, solid, f32::min)
     }
 
     /// Union with another field on the same grid.
     ///
     /// # Errors
     /// `Parameter` when the grids differ.
-    pub fn union(&self, other: &Self) -> Result<Self, PrintingError> {
+    pub fn union(self, other: &Self) -> Result<Self, PrintingError> {
         self.require_grid_of(other)?;
         Ok(self.combined(&other.values, f32::max))
     }
@@ -144,7 +142,7 @@ impl Field {
     ///
     /// # Errors
     /// As [`Field::union`].
-    pub fn intersection(&self, other: &Self) -> Result<Self, PrintingError> {
+    pub fn intersection(self, other: &Self) -> Result<Self, PrintingError> {
         self.require_grid_of(other)?;
         Ok(self.combined(&other.values, f32::min))
     }
@@ -153,7 +151,7 @@ impl Field {
     ///
     /// # Errors
     /// As [`Field::union`].
-    pub fn difference(&self, other: &Self) -> Result<Self, PrintingError> {
+    pub fn difference(self, other: &Self) -> Result<Self, PrintingError> {
         self.require_grid_of(other)?;
         Ok(self.combined(&other.values, |shape, other| shape.min(-other)))
     }
@@ -180,11 +178,16 @@ impl Field {
         Self { grid, values }
     }
 
-    /// Changes what lies in the solid or near it; a few voxels away from its surface nothing depends on the rest.
-    fn combined_near(&self, solid: &Solid, combine: impl Fn(f32, f32) -> f32 + Sync) -> Self {
-        let (grid, mut values) = (self.grid, self.values.clone());
-        let [columns, rows, planes] = solid.reach(&grid);
-        let mut part = values.slice_mut(ndarray::s![planes.clone(), rows.clone(), columns.clone()]);
+    /// Changes some columns, rows and planes. Of a solid these are those in it or near it: a few voxels away from its
+    /// surface nothing depends on the rest.
+    fn combined_in(
+        mut self,
+        [columns, rows, planes]: [Range<usize>; 3],
+        solid: &Solid,
+        combine: impl Fn(f32, f32) -> f32 + Sync,
+    ) -> Self {
+        let grid = self.grid;
+        let mut part = self.values.slice_mut(ndarray::s![planes.clone(), rows.clone(), columns.clone()]);
         part.axis_iter_mut(Axis(0)).collect::<Vec<_>>().into_par_iter().zip(planes).for_each(
             |(mut plane, z)| {
                 for ((y, x), value) in plane.indexed_iter_mut() {
@@ -193,13 +196,12 @@ impl Field {
                 }
             },
         );
-        Self { grid, values }
+        self
     }
 
-    fn combined(&self, other: &Array3<f32>, combine: impl Fn(f32, f32) -> f32) -> Self {
-        let mut values = self.values.clone();
-        Zip::from(&mut values).and(other).for_each(|value, &other| *value = combine(*value, other));
-        Self { grid: self.grid, values }
+    fn combined(mut self, other: &Array3<f32>, combine: impl Fn(f32, f32) -> f32) -> Self {
+        Zip::from(&mut self.values).and(other).for_each(|value, &other| *value = combine(*value, other));
+        self
     }
 
     fn require_grid_of(&self, other: &Self) -> Result<(), PrintingError> {
@@ -235,9 +237,9 @@ mod tests {
     fn booleans_add_up_to_the_volumes_of_their_parts() {
         let field = cube(50);
         let ball = Solid::Ball { centre_mm: Point3::new(4.0, 3.0, 5.0), radius_mm: 3.0 };
-        let (a, both) = (volume(&field), volume(&field.within(&ball)));
+        let (a, both) = (volume(&field), volume(&field.clone().within(&ball)));
         let b = 4.0 / 3.0 * std::f64::consts::PI * 27.0;
-        assert!((volume(&field.with(&ball)) - (a + b - both)).abs() < 0.01 * a);
+        assert!((volume(&field.clone().with(&ball)) - (a + b - both)).abs() < 0.01 * a);
         assert!((volume(&field.without(&ball)) - (a - both)).abs() < 0.01 * a);
     }
 
@@ -249,13 +251,14 @@ mod tests {
             to_mm: Point3::new(0.0, 1.0, 9.0),
             radius_mm: 1.5,
         };
-        let drilled = field.without(&hole);
+        let drilled = field.clone().without(&hole);
         let expected = std::f64::consts::PI * 1.5 * 1.5 * 10.0;
         assert!((volume(&field) - volume(&drilled) - expected).abs() < 0.03 * expected);
         assert_eq!(check(&surface(&drilled, &mut Silent).unwrap()).genus, Some(1));
         let plane = Solid::HalfSpace { point_mm: Point3::new(0.0, 0.0, 1.0), normal: Vector3::z_axis() };
         // Faces on the grid's own planes lie a twentieth of a voxel inside, and edges are cut across their last cell.
-        assert!((volume(&field.within(&plane)) - 600.0).abs() < 20.0, "{}", volume(&field.within(&plane)));
+        let cut = volume(&field.clone().within(&plane));
+        assert!((cut - 600.0).abs() < 20.0, "{cut}");
         let base =
             Solid::Cuboid { low_mm: Point3::new(-6.0, -6.0, -7.0), high_mm: Point3::new(6.0, 6.0, -5.0) };
         let built = volume(&field.with(&base));

@@ -2,7 +2,7 @@
 
 use crate::error::PrintingError;
 use crate::field::Field;
-use ndarray::{Array3, Axis, Zip};
+use ndarray::{Array3, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 /// How many standard deviations a kernel reaches.
@@ -19,31 +19,18 @@ pub(crate) fn gaussian(values: &mut Array3<f32>, sigma_voxels: [f64; 3]) {
                 along_row(row.as_slice_mut().expect("standard layout"), &kernels[0], &mut line);
             }
         }
-        if kernels[1].len() > 1 {
-            let before = plane.to_owned();
-            across(before.len_of(Axis(0)), &kernels[1], |y, from, weight, is_first| {
-                add(
-                    plane.row_mut(y).into_slice().expect("rows"),
-                    before.row(from).to_slice().expect("rows"),
-                    weight,
-                    is_first,
-                );
-            });
-        }
+        down_rows(plane, &kernels[1]);
     });
-    if kernels[2].len() > 1 {
-        let before = values.clone();
-        let count = before.len_of(Axis(0));
-        values.axis_iter_mut(Axis(0)).collect::<Vec<_>>().into_par_iter().enumerate().for_each(
-            |(z, mut plane)| {
-                let plane = plane.as_slice_mut().expect("standard layout");
-                for (from, weight, is_first) in taps(z, count, &kernels[2]) {
-                    let source = before.index_axis(Axis(0), from);
-                    add(plane, source.to_slice().expect("standard layout"), weight, is_first);
-                }
-            },
-        );
-    }
+    values
+        .axis_iter_mut(Axis(1))
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .for_each(|plane| down_rows(plane, &kernels[2]));
+}
+
+/// How many samples to either side a Gaussian of a standard deviation in voxels takes in.
+pub(crate) fn reach(sigma_voxels: f64) -> usize {
+    kernel(sigma_voxels).len() / 2
 }
 
 /// Weights from the middle outwards to one side and back: odd length, sum one.
@@ -66,10 +53,16 @@ fn taps(at: usize, count: usize, kernel: &[f32]) -> impl Iterator<Item = (usize,
     })
 }
 
-fn across(count: usize, kernel: &[f32], mut step: impl FnMut(usize, usize, f32, bool)) {
-    for at in 0..count {
-        for (from, weight, is_first) in taps(at, count, kernel) {
-            step(at, from, weight, is_first);
+/// Convolves a plane from row to row.
+fn down_rows(mut plane: ArrayViewMut2<f32>, kernel: &[f32]) {
+    if kernel.len() == 1 {
+        return;
+    }
+    let before = plane.to_owned();
+    for (at, row) in plane.rows_mut().into_iter().enumerate() {
+        let row = row.into_slice().expect("rows");
+        for (from, weight, is_first) in taps(at, before.nrows(), kernel) {
+            add(row, before.row(from).to_slice().expect("rows"), weight, is_first);
         }
     }
 }
@@ -106,7 +99,7 @@ impl Field {
     ///
     /// # Errors
     /// `Parameter`.
-    pub fn smoothed(&self, sigma_mm: f64) -> Result<Self, PrintingError> {
+    pub fn smoothed(self, sigma_mm: f64) -> Result<Self, PrintingError> {
         if !(sigma_mm >= 0.0 && sigma_mm.is_finite()) {
             return Err(PrintingError::Parameter {
                 what: "smoothing in mm",
@@ -118,36 +111,51 @@ impl Field {
         let mut values = self.values.clone();
         gaussian(&mut values, self.grid.spacing_mm.map(|spacing| sigma_mm / spacing));
         let limit = limit as f32;
-        Zip::from(&mut values)
-            .and(&self.values)
-            .for_each(|new, &old| *new = new.clamp(old - limit, old + limit));
+        let (new, old) = (
+            values.as_slice_mut().expect("standard layout"),
+            self.values.as_slice().expect("standard layout"),
+        );
+        new.par_iter_mut().zip(old).for_each(|(new, old)| *new = new.clamp(old - limit, old + limit));
+        let target = SoftVolume::of(&self, 0.0).voxels(0.0);
         let mut smooth = Self { grid: self.grid, values };
-        let target = self.soft_volume_mm3(0.0);
+        let soft = SoftVolume::of(&smooth, limit);
         let (mut low, mut high) = (-f64::from(limit), f64::from(limit));
         for _ in 0..20 {
             let middle = 0.5 * (low + high);
-            if smooth.soft_volume_mm3(middle) < target { low = middle } else { high = middle }
+            if soft.voxels(middle as f32) < target { low = middle } else { high = middle }
         }
         let shift = (0.5 * (low + high)) as f32;
-        smooth.values += shift;
+        let values = smooth.values.as_slice_mut().expect("standard layout");
+        values.par_iter_mut().for_each(|value| *value += shift);
         Ok(smooth)
     }
+}
 
-    /// Volume of `field + shift > 0` where voxels at the border count in part, mm³.
-    pub(crate) fn soft_volume_mm3(&self, shift: f64) -> f64 {
-        let spacing = self.grid.spacing_mm;
-        let width = (spacing[0] * spacing[1] * spacing[2]).cbrt() as f32;
-        let shift = shift as f32;
-        let planes: Vec<f64> = self
-            .values
-            .axis_iter(Axis(0))
-            .collect::<Vec<_>>()
-            .into_par_iter()
-            .map(|plane| {
-                plane.iter().map(|&value| f64::from(((value + shift) / width + 0.5).clamp(0.0, 1.0))).sum()
-            })
-            .collect();
-        planes.iter().sum::<f64>() * spacing[0] * spacing[1] * spacing[2]
+/// The volume of a field that is shifted as a whole, where voxels at the border count in part.
+struct SoftVolume {
+    /// Voxels inside whatever the shift.
+    inside: usize,
+    /// Values of the voxels that may be at the border.
+    border: Vec<f32>,
+    width: f32,
+}
+
+impl SoftVolume {
+    /// `shift_most`: no shift is greater to either side, mm.
+    fn of(field: &Field, shift_most: f32) -> Self {
+        let width = field.grid.spacing_mm.into_iter().product::<f64>().cbrt() as f32;
+        // Half a voxel, and room for rounding.
+        let close = 0.51 * width + shift_most;
+        let values = field.values.as_slice().expect("standard layout");
+        let inside = values.par_iter().filter(|value| **value > close).count();
+        let border = values.par_iter().copied().filter(|value| value.abs() <= close).collect();
+        Self { inside, border, width }
+    }
+
+    /// Of `field + shift > 0`: the parts of the voxels are whole numbers of 2⁻²⁵, so their sum is exact in any order.
+    fn voxels(&self, shift: f32) -> f64 {
+        let part = |value: &f32| f64::from(((value + shift) / self.width + 0.5).clamp(0.0, 1.0));
+        self.inside as f64 + self.border.par_iter().map(part).sum::<f64>()
     }
 }
 
@@ -182,7 +190,7 @@ mod tests {
             8.0 - p.coords.norm() + 0.15 * (5.0 * p.x).sin() * (5.0 * p.y).sin() * (5.0 * p.z).sin()
         })
         .unwrap();
-        let [before, after] = [&rough, &rough.smoothed(0.5).unwrap()].map(|field| {
+        let [before, after] = [&rough, &rough.clone().smoothed(0.5).unwrap()].map(|field| {
             let mesh = surface(field, &mut Silent).unwrap();
             let off = mesh.vertices_mm.iter().map(|p| (crate::geometry::vector(*p).norm() - 8.0).powi(2));
             ((off.sum::<f64>() / mesh.vertices_mm.len() as f64).sqrt(), check(&mesh).volume_mm3)

@@ -58,7 +58,7 @@ impl Field {
     /// Thickness is the diameter of the largest inscribed ball that touches the surface (after Hildebrand and
     /// Rüegsegger, J. Microscopy 185, 1997). Middles of such balls lie on the medial surface from both sides.
     pub fn with_minimum_wall(
-        &self,
+        mut self,
         wall_mm: f64,
         progress: &mut dyn Progress,
     ) -> Result<Thickened, PrintingError> {
@@ -70,7 +70,7 @@ impl Field {
                 found: wall_mm,
             });
         }
-        let mesh = surface(self, progress)?;
+        let mesh = surface(&self, progress)?;
         advance(progress, "thickness", 0, 2)?;
         let near = NearestSurface::new(&mesh)?;
         let balls = medial_balls(&mesh, &near, LOOKED_AT * wall_mm);
@@ -84,13 +84,12 @@ impl Field {
         // Interpolation between voxels cuts the crowns of curves: by h²/8r on the grid, again on its triangles.
         let half = 0.5 * wall_mm;
         let radius = half + SLACK * coarsest + coarsest * coarsest / (4.0 * half);
-        let mut field = self.clone();
-        field.unite_around(&medial_sheets(&mesh, &balls, &is_thin, 2.0 * wall_mm), radius);
+        self.unite_around(&medial_sheets(&mesh, &balls, &is_thin, 2.0 * wall_mm), radius);
         let thin: Vec<MedialBall> =
             balls.iter().zip(&is_thin).filter_map(|(ball, &is_thin)| is_thin.then_some(*ball)).collect();
         let area_mm2 = area(&mesh) / balls.len().max(1) as f64;
         let thin_part = thin.len() as f64 / balls.len().max(1) as f64;
-        Ok(Thickened { field, thin_part, places: places(&thin, area_mm2) })
+        Ok(Thickened { field: self, thin_part, places: places(&thin, area_mm2) })
     }
 
     /// Whether the shape ends about where the ball does on its far side, too: so in plates and rods and in wedges that
@@ -272,7 +271,7 @@ mod tests {
     fn minimum_wall_leaves_nothing_that_an_opening_removes() {
         let field = finned(0.3);
         let before = removed_by_opening(&field, 1.45);
-        let made = field.with_minimum_wall(1.5, &mut Silent).unwrap();
+        let made = field.clone().with_minimum_wall(1.5, &mut Silent).unwrap();
         let after = removed_by_opening(&made.field, 1.45);
         println!("before {before:.4} after {after:.5} thin {:.3}", made.thin_part);
         assert!(before > 0.05 && after < 0.001, "{before} {after}");
@@ -284,7 +283,7 @@ mod tests {
     fn minimum_wall_leaves_thick_parts_and_edges_alone() {
         let grid = VolumeGrid::centred([40; 3], [0.5; 3], Matrix3::identity(), Point3::origin()).unwrap();
         let cube = Field::from_fn(grid, |p| 6.0 - p.coords.amax()).unwrap();
-        let made = cube.with_minimum_wall(1.5, &mut Silent).unwrap();
+        let made = cube.clone().with_minimum_wall(1.5, &mut Silent).unwrap();
         assert_eq!((made.thin_part, made.field.values), (0.0, cube.values));
     }
 
@@ -292,7 +291,7 @@ mod tests {
     fn minimum_wall_refuses_a_part_that_is_smaller() {
         let grid = VolumeGrid::centred([20; 3], [0.2; 3], Matrix3::identity(), Point3::origin()).unwrap();
         let grain = Field::from_fn(grid, |p| 0.4 - p.coords.norm()).unwrap();
-        let refused = grain.with_minimum_wall(3.0, &mut Silent);
+        let refused = grain.clone().with_minimum_wall(3.0, &mut Silent);
         assert!(matches!(refused, Err(PrintingError::WallLargerThanPart { .. })), "{refused:?}");
         assert!(matches!(grain.with_minimum_wall(0.1, &mut Silent), Err(PrintingError::Parameter { .. })));
     }

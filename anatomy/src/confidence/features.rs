@@ -1,10 +1,11 @@
 //! What speaks for or against a label at one voxel.
 
-use crate::filter::{gaussian, gradient_at};
+use crate::filter::{gaussian, gaussian_slices, gradient_at};
 use crate::lattice::Lattice;
 use crate::morphology::squared_distance_within;
 use crate::segmentation::Evidence;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The band is this many voxels wide on either side of a border.
 pub const BAND_STEPS: u8 = 3;
@@ -21,6 +22,9 @@ const NEAR_MM: f64 = 2.0;
 const SHADOW_MM: f64 = 20.0;
 /// How near the border of the data is near, mm.
 const TRUNCATION_MM: f64 = 5.0;
+
+/// Slices whose features are held at a time.
+const SLICES_TOGETHER: usize = 32;
 
 /// One number of each of [`FEATURES`].
 pub type Features = [f32; FEATURES.len()];
@@ -95,34 +99,47 @@ impl Surroundings<'_> {
         steps
     }
 
-    /// Calls `take(index, features)` for each voxel of the band, in parallel, and gathers what it returns in order.
-    pub fn over_band<T: Send>(&self, take: impl Fn(usize, &Features) -> T + Sync) -> Vec<T> {
+    /// Calls `take(index, features)` for each voxel of the band, in parallel, and hands what it returns to `gather` in
+    /// order: some slices at a time, for what a large volume's borders give all together takes more room than the volume.
+    pub fn over_band<T: Send>(&self, take: impl Fn(usize, &Features) -> T + Sync, mut gather: impl FnMut(T)) {
         let steps = self.band();
-        let solid: Vec<f32> = self.mask.iter().map(|m| f32::from(u8::from(*m))).collect();
+        let last = self.lattice.shape[0];
+        for start in (0..last).step_by(SLICES_TOGETHER) {
+            let slices = start..last.min(start + SLICES_TOGETHER);
+            self.taken(slices, &steps, &take).into_iter().for_each(&mut gather);
+        }
+    }
+
+    /// What `take` returns for the band's voxels of some slices.
+    fn taken<T: Send>(
+        &self,
+        slices: Range<usize>,
+        steps: &[u8],
+        take: impl Fn(usize, &Features) -> T + Sync,
+    ) -> Vec<T> {
         let diagonal_mm = self.lattice.voxel_diagonal_mm();
-        let near = gaussian(&solid, self.lattice, NEAR_MM);
-        drop(solid);
-        let to_dense = self
-            .dense
-            .iter()
-            .any(|dense| *dense)
-            .then(|| squared_distance_within(self.dense, self.lattice, SHADOW_MM));
-        let to_unseen =
-            self.unseen.map(|unseen| squared_distance_within(unseen, self.lattice, TRUNCATION_MM));
-        (0..self.mask.len())
+        let (range, around) = self.lattice.around(&slices, gaussian_slices(self.lattice, NEAR_MM));
+        let solid: Vec<f32> = self.mask[range.clone()].par_iter().map(|m| f32::from(u8::from(*m))).collect();
+        let near = gaussian(&solid, &around, NEAR_MM);
+        let here = self.lattice.around(&slices, 0).0;
+        let to_dense = self.distances(self.dense, &slices, SHADOW_MM);
+        let to_unseen = self.unseen.and_then(|unseen| self.distances(unseen, &slices, TRUNCATION_MM));
+        here.clone()
             .into_par_iter()
             .with_min_len(4096)
             .filter(|index| steps[*index] > 0)
             .map(|index| {
                 let is_inside = self.mask[index];
-                let share = if is_inside { near[index] } else { 1.0 - near[index] };
+                let solid_near = near[index - range.start];
+                let share = if is_inside { solid_near } else { 1.0 - solid_near };
                 let threshold = (self.threshold)(index);
                 let above = (self.hu[index] - threshold) / INTENSITY_HU;
                 let sided = if is_inside { above } else { -above };
                 let slope =
                     gradient_at(self.hu, self.lattice, index).iter().map(|g| g * g).sum::<f32>().sqrt();
-                let shadow = to_dense.as_ref().map_or(0.0, |d| nearness(d[index], SHADOW_MM));
-                let end = to_unseen.as_ref().map_or(0.0, |d| nearness(d[index], TRUNCATION_MM));
+                let at = index - here.start;
+                let shadow = to_dense.as_ref().map_or(0.0, |d| nearness(d[at], SHADOW_MM));
+                let end = to_unseen.as_ref().map_or(0.0, |d| nearness(d[at], TRUNCATION_MM));
                 let features = [
                     1.0,
                     sided.clamp(INTENSITY_LIMITS[0], INTENSITY_LIMITS[1]),
@@ -134,6 +151,18 @@ impl Surroundings<'_> {
                 take(index, &features)
             })
             .collect()
+    }
+
+    /// Squared distances of the voxels of some slices to a mask, mm²; none where nothing of it is within reach.
+    fn distances(&self, mask: &[bool], slices: &Range<usize>, reach_mm: f64) -> Option<Vec<f32>> {
+        let beyond = (reach_mm / self.lattice.spacing_mm[0]).ceil() as usize;
+        let (range, around) = self.lattice.around(slices, beyond);
+        if !mask[range.clone()].contains(&true) {
+            return None;
+        }
+        let mut squared = squared_distance_within(&mask[range.clone()], &around, reach_mm);
+        squared.drain(..self.lattice.around(slices, 0).0.start - range.start);
+        Some(squared)
     }
 }
 

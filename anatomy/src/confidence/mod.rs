@@ -43,13 +43,7 @@ impl Weights {
     /// How strongly each kind of evidence speaks against the label: what it takes from the logit against a voxel
     /// about which nothing is wrong.
     pub fn against(&self, features: &Features) -> [(Evidence, f64); 5] {
-        let mut against = [
-            (Evidence::Intensity, 0.0),
-            (Evidence::Edge, 0.0),
-            (Evidence::Shape, 0.0),
-            (Evidence::Truncation, 0.0),
-            (Evidence::MetalShadow, 0.0),
-        ];
+        let mut against = Evidence::ALL.map(|kind| (kind, 0.0));
         for (i, evident) in FEATURES.iter().enumerate() {
             let Some(kind) = evident.kind else { continue };
             let lost = self.0[i] * f64::from(evident.good - features[i]);

@@ -10,10 +10,11 @@ use crate::distance::mask_distance;
 use crate::error::PrintingError;
 use crate::field::{Field, filled, require_finite, require_shape, trilinear};
 use crate::progress::{Progress, advance};
-use crate::smooth::gaussian;
+use crate::smooth::{gaussian, reach};
 use carm::{Volume, VolumeGrid};
-use ndarray::{Array3, s};
+use ndarray::{Array3, ArrayView3, s};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// How a field is made from an image and a mask.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -50,6 +51,8 @@ const BLOCKS_AROUND: f64 = 1.2;
 const ROUNDS: usize = 9;
 /// Longer steps than the flat edge's: spreading takes more than half of each.
 const HASTE: f32 = 1.7;
+/// Planes that are blurred at a time.
+const PLANES_TOGETHER: usize = 32;
 /// Blur assumed for an unknown scanner, voxels: what the pixel alone makes, and a little.
 const SIGMA_VOXELS: f64 = 0.6;
 
@@ -75,9 +78,11 @@ impl Field {
         require_shape("mask", &volume.grid, mask.dim())?;
         require_options(options)?;
         let (grey, mask, grid) = crop(volume, mask, options)?;
-        require_finite("image near the mask", &grey)?;
-        let (grey, border, grid) = refine(grey, mask, grid, options.spacing_most_mm);
-        Shape::new(grid, grey, border, options, volume.grid.spacing_mm).settle(progress)
+        require_finite("image near the mask", grey)?;
+        let border = mask_distance(&grid, mask);
+        let (border, grid, parts) = divided(border, grid, options.spacing_most_mm);
+        let image = Image { grey, voxel_mm: volume.grid.spacing_mm, parts };
+        Shape::new(grid, &image, border, options).settle(progress)
     }
 }
 
@@ -95,11 +100,11 @@ fn require_options(options: &LabelOptions) -> Result<(), PrintingError> {
 }
 
 /// The part of image and mask around what is set.
-fn crop(
-    volume: &Volume,
-    mask: &Array3<bool>,
+fn crop<'a>(
+    volume: &'a Volume,
+    mask: &'a Array3<bool>,
     options: &LabelOptions,
-) -> Result<(Array3<f32>, Array3<bool>, VolumeGrid), PrintingError> {
+) -> Result<(ArrayView3<'a, f32>, ArrayView3<'a, bool>, VolumeGrid), PrintingError> {
     let mut low = [usize::MAX; 3];
     let mut high = [0; 3];
     for ((z, y, x), _) in mask.indexed_iter().filter(|(_, is_set)| **is_set) {
@@ -123,37 +128,38 @@ fn crop(
         origin: volume.grid.point(low[0] as f64, low[1] as f64, low[2] as f64),
         ..volume.grid
     };
-    let own = |view: ndarray::ArrayView3<f32>| view.as_standard_layout().into_owned();
-    Ok((own(volume.values.slice(part)), mask.slice(part).as_standard_layout().into_owned(), grid))
+    Ok((volume.values.slice(part), mask.slice(part), grid))
 }
 
-/// Image and signed distance to the mask's border on a grid whose voxels are no wider than asked for.
-fn refine(
-    grey: Array3<f32>,
-    mask: Array3<bool>,
+/// Signed distance to the mask's border on a grid whose voxels are no wider than asked for, and into how many parts each
+/// voxel was divided along x, y, z.
+fn divided(
+    border: Array3<f32>,
     grid: VolumeGrid,
     spacing_most_mm: Option<f64>,
-) -> (Array3<f32>, Array3<f32>, VolumeGrid) {
-    let border = mask_distance(&grid, &mask);
+) -> (Array3<f32>, VolumeGrid, [usize; 3]) {
     let parts = grid
         .spacing_mm
         .map(|spacing| spacing_most_mm.map_or(1, |most| (spacing / most - 1e-6).ceil().max(1.0) as usize));
     if parts == [1; 3] {
-        return (grey, border, grid);
+        return (border, grid, parts);
     }
     let fine = VolumeGrid {
         shape: [0, 1, 2].map(|axis| (grid.shape[axis] - 1) * parts[axis] + 1),
         spacing_mm: [0, 1, 2].map(|axis| grid.spacing_mm[axis] / parts[axis] as f64),
         ..grid
     };
-    let coarse = |at: [usize; 3]| [0, 1, 2].map(|axis| at[axis] as f64 / parts[axis] as f64);
-    let grey = filled(&fine, |at| cubic(&grey, coarse(at)));
-    let border = filled(&fine, |at| trilinear(&border, coarse(at)) as f32);
-    (grey, border, fine)
+    let border = filled(&fine, |at| trilinear(&border, coarse(at, parts)) as f32);
+    (border, fine, parts)
+}
+
+/// Where a voxel lies among those that were divided.
+fn coarse(at: [usize; 3], parts: [usize; 3]) -> [f64; 3] {
+    [0, 1, 2].map(|axis| at[axis] as f64 / parts[axis] as f64)
 }
 
 /// Cubic interpolation that passes through the samples, along each axis that lies between samples (Catmull and Rom 1974).
-fn cubic(values: &Array3<f32>, voxel: [f64; 3]) -> f32 {
+fn cubic(values: ArrayView3<f32>, voxel: [f64; 3]) -> f32 {
     let (nz, ny, nx) = values.dim();
     let taps = |at: f64, count: usize| {
         let base = at.floor();
@@ -182,15 +188,34 @@ fn cubic(values: &Array3<f32>, voxel: [f64; 3]) -> f32 {
     sum as f32
 }
 
+/// The image, and into how many parts each of its voxels was divided along x, y, z.
+struct Image<'a> {
+    grey: ArrayView3<'a, f32>,
+    voxel_mm: [f64; 3],
+    parts: [usize; 3],
+}
+
+impl Image<'_> {
+    /// Value at a voxel of the divided grid.
+    fn at(&self, [x, y, z]: [usize; 3]) -> f32 {
+        if self.parts == [1; 3] {
+            self.grey[[z, y, x]]
+        } else {
+            cubic(self.grey, coarse([x, y, z], self.parts))
+        }
+    }
+}
+
 /// A shape that settles where its blurred image agrees with the grey one.
 struct Shape {
     grid: VolumeGrid,
-    grey: Array3<f32>,
-    /// Signed distance to the mask's border, mm.
-    border: Array3<f32>,
-    /// Flat indices of the voxels near the border.
-    band: Vec<u32>,
     field: Array3<f32>,
+    /// Flat indices of the voxels near the border, in order.
+    band: Vec<u32>,
+    /// The image at each of them.
+    grey: Vec<f32>,
+    /// Signed distance of each of them to the mask's border, mm.
+    border: Vec<f32>,
     /// Blur of the image along x, y, z, mm, the voxel's own width included.
     sigma_mm: [f64; 3],
     trust_mm: f32,
@@ -205,31 +230,34 @@ struct Levels {
 }
 
 impl Shape {
-    fn new(
-        grid: VolumeGrid,
-        grey: Array3<f32>,
-        border: Array3<f32>,
-        options: &LabelOptions,
-        voxel_mm: [f64; 3],
-    ) -> Self {
+    fn new(grid: VolumeGrid, image: &Image, border: Array3<f32>, options: &LabelOptions) -> Self {
         let widest = grid.spacing_mm.into_iter().fold(0.0, f64::max);
         // A mean over a width has its variance, a twelfth of its square.
-        let sigma_mm = voxel_mm.map(|voxel| match options.blur_sigma_mm {
+        let sigma_mm = image.voxel_mm.map(|voxel| match options.blur_sigma_mm {
             Some(blur) => (blur * blur + voxel * voxel / 12.0).sqrt(),
             None => SIGMA_VOXELS * voxel,
         });
         let most_blurred = sigma_mm.into_iter().fold(0.0, f64::max);
         let trust_mm = options.trust_mm.unwrap_or(1.5 * widest) as f32;
         let reach = (trust_mm + widest as f32).max(2.5 * most_blurred as f32);
-        let band: Vec<u32> = border
-            .as_slice()
-            .expect("standard layout")
-            .iter()
+        let flat = border.as_slice().expect("standard layout");
+        let band: Vec<u32> = flat
+            .par_iter()
             .enumerate()
             .filter_map(|(i, distance)| (distance.abs() <= reach).then_some(i as u32))
             .collect();
-        let is_blur_known = options.blur_sigma_mm.is_some();
-        Self { field: border.clone(), grid, grey, border, band, sigma_mm, trust_mm, is_blur_known }
+        let [nx, ny, _] = grid.shape;
+        let place = |at: usize| [at % nx, at / nx % ny, at / (nx * ny)];
+        Self {
+            grey: band.par_iter().map(|&at| image.at(place(at as usize))).collect(),
+            border: band.par_iter().map(|&at| flat[at as usize]).collect(),
+            is_blur_known: options.blur_sigma_mm.is_some(),
+            field: border,
+            grid,
+            band,
+            sigma_mm,
+            trust_mm,
+        }
     }
 
     fn settle(mut self, progress: &mut dyn Progress) -> Result<LabelField, PrintingError> {
@@ -248,16 +276,44 @@ impl Shape {
         Ok(self.finish(&contrast))
     }
 
-    /// Occupancy of the current shape, blurred like the image.
-    fn blurred(&self) -> Array3<f32> {
-        let [sx, sy, sz] = self.grid.spacing_mm;
-        let values = &self.field;
-        let (nz, ny, nx) = values.dim();
-        let width = (sx * sy * sz).cbrt() as f32;
-        let flat = values.as_slice().expect("standard layout");
+    /// Occupancy of the current shape at the voxels near the border, blurred like the image. Some planes at a time.
+    fn blurred(&self) -> Vec<f32> {
+        let [nx, ny, nz] = self.grid.shape;
+        // The ramp of one voxel is a blur of its own.
+        let sigma = self.sigma_voxels(f64::from(self.width()).powi(2) / 12.0);
+        let beyond = reach(sigma[2]);
+        let mut blurred = Vec::with_capacity(self.band.len());
+        for start in (0..nz).step_by(PLANES_TOGETHER) {
+            let end = nz.min(start + PLANES_TOGETHER);
+            let [first, last] =
+                [start, end].map(|z| self.band.partition_point(|&at| (at as usize) < z * nx * ny));
+            if first == last {
+                continue;
+            }
+            let low = start.saturating_sub(beyond);
+            let mut planes = self.occupancy(low..nz.min(end + beyond));
+            gaussian(&mut planes, sigma);
+            let flat = planes.as_slice().expect("standard layout");
+            blurred.extend(self.band[first..last].iter().map(|&at| flat[at as usize - low * nx * ny]));
+        }
+        blurred
+    }
+
+    /// Edge of a cube as large as a voxel, mm.
+    fn width(&self) -> f32 {
+        self.grid.spacing_mm.into_iter().product::<f64>().cbrt() as f32
+    }
+
+    /// Part of each voxel that lies inside the current shape, in some planes.
+    fn occupancy(&self, planes: Range<usize>) -> Array3<f32> {
+        let count = self.grid.shape;
+        let [nx, ny, _] = count;
+        let width = self.width();
+        let flat = self.field.as_slice().expect("standard layout");
         let stride = [1, nx, nx * ny];
-        let count = [nx, ny, nz];
-        let mut occupancy = filled(&self.grid, |[x, y, z]| {
+        let part = VolumeGrid { shape: [nx, ny, planes.len()], ..self.grid };
+        filled(&part, |[x, y, z]| {
+            let z = planes.start + z;
             let at = x + nx * (y + ny * z);
             let value = flat[at];
             // Far inside or outside whatever the slope.
@@ -274,29 +330,23 @@ impl Shape {
             }
             let distance = value / slope_squared.sqrt().max(0.2);
             (0.5 + distance / width).clamp(0.0, 1.0)
-        });
-        // The ramp of one voxel is a blur of its own.
-        let own = f64::from(width).powi(2) / 12.0;
-        gaussian(&mut occupancy, self.sigma_voxels(own));
-        occupancy
+        })
     }
 
     /// Fits `grey = outside + contrast · occupancy` around every block.
-    fn contrast(&self, occupancy: &Array3<f32>) -> Contrast {
+    fn contrast(&self, occupancy: &[f32]) -> Contrast {
         let parts = self.grid.spacing_mm.map(|spacing| (BLOCK_MM / spacing).round().max(1.0) as usize);
         let shape = [0, 1, 2].map(|axis| self.grid.shape[axis].div_ceil(parts[axis]));
         let mut sums: [Array3<f32>; 5] =
             std::array::from_fn(|_| Array3::zeros([shape[2], shape[1], shape[0]]));
         let [nx, ny, _] = self.grid.shape;
-        let (grey, occupancy) = (self.grey.as_slice(), occupancy.as_slice());
-        let (grey, occupancy) = (grey.expect("standard layout"), occupancy.expect("standard layout"));
         // Sums of values about their middle keep their digits in 32 bits.
         let middle = self.middle_grey();
-        for &at in &self.band {
+        for (&at, (grey, occupancy)) in self.band.iter().zip(self.grey.iter().zip(occupancy)) {
             let at = at as usize;
             let (x, y, z) = (at % nx, at / nx % ny, at / (nx * ny));
             let block = [z / parts[2], y / parts[1], x / parts[0]];
-            let (o, g) = (occupancy[at] - 0.5, grey[at] - middle);
+            let (o, g) = (occupancy - 0.5, grey - middle);
             for (sum, value) in sums.iter_mut().zip([1.0, o, g, o * o, o * g]) {
                 sum[block] += value;
             }
@@ -322,8 +372,7 @@ impl Shape {
     }
 
     fn middle_grey(&self) -> f32 {
-        let grey = self.grey.as_slice().expect("standard layout");
-        let sum: f64 = self.band.iter().map(|&at| f64::from(grey[at as usize])).sum();
+        let sum: f64 = self.grey.iter().map(|&grey| f64::from(grey)).sum();
         (sum / self.band.len().max(1) as f64) as f32
     }
 
@@ -336,9 +385,8 @@ impl Shape {
 
     /// Moves the surface by what the blurred shape leaves unexplained, spread by the blur itself: the step of
     /// Landweber, which follows the image's noise least.
-    fn correct(&mut self, blurred: &Array3<f32>, contrast: &Contrast) {
-        let occupancy = blurred.as_slice().expect("standard layout");
-        let unexplained = self.over_band(|at, part| part - occupancy[at], contrast);
+    fn correct(&mut self, blurred: &[f32], contrast: &Contrast) {
+        let unexplained = self.over_band(|place, part| part - blurred[place], contrast);
         let mut spread = Array3::zeros(self.field.dim());
         let flat = spread.as_slice_mut().expect("standard layout");
         for (&at, value) in self.band.iter().zip(unexplained) {
@@ -364,45 +412,42 @@ impl Shape {
             .map(|axis| (self.sigma_mm[axis].powi(2) - less).max(0.0).sqrt() / self.grid.spacing_mm[axis])
     }
 
-    /// `value(index, part)` for each voxel near the border, with its place between the levels.
+    /// `value(number, part)` for each voxel near the border, with its place between the levels.
     fn over_band(&self, value: impl Fn(usize, f32) -> f32 + Sync, contrast: &Contrast) -> Vec<f32> {
         let [nx, ny, _] = self.grid.shape;
-        let grey = self.grey.as_slice().expect("standard layout");
-        let part = |at: usize| {
+        let part = |at: usize, grey: f32| {
             let levels = contrast.at([at % nx, at / nx % ny, at / (nx * ny)]);
-            ((grey[at] - levels.outside) / levels.contrast).clamp(-0.5, 1.5)
+            ((grey - levels.outside) / levels.contrast).clamp(-0.5, 1.5)
         };
-        self.band.par_iter().map(|&at| value(at as usize, part(at as usize))).collect()
+        let band = self.band.par_iter().zip(&self.grey).enumerate();
+        band.map(|(number, (&at, &grey))| value(number, part(at as usize, grey))).collect()
     }
 
     /// Takes new values near the border as far as the mask is trusted.
     fn accept(&mut self, values: Vec<f32>) {
-        let border = self.border.as_slice().expect("standard layout");
         let field = self.field.as_slice_mut().expect("standard layout");
-        for (&at, new) in self.band.iter().zip(values) {
-            let at = at as usize;
-            field[at] = new.clamp(border[at] - self.trust_mm, border[at] + self.trust_mm);
+        for ((&at, border), new) in self.band.iter().zip(&self.border).zip(values) {
+            field[at as usize] = new.clamp(border - self.trust_mm, border + self.trust_mm);
         }
     }
 
     fn finish(self, contrast: &Contrast) -> LabelField {
         let [nx, ny, _] = self.grid.shape;
         let field = self.field.as_slice().expect("standard layout");
-        let border = self.border.as_slice().expect("standard layout");
         let close = 0.5 * self.grid.spacing_mm.into_iter().fold(0.0, f64::max) as f32;
-        let on_border: Vec<usize> =
-            self.band.iter().map(|&at| at as usize).filter(|&at| border[at].abs() <= close).collect();
+        let band = self.band.iter().zip(&self.border);
+        let on_border: Vec<(usize, f32)> = band
+            .filter(|(_, border)| border.abs() <= close)
+            .map(|(&at, &border)| (at as usize, border))
+            .collect();
         let count = on_border.len().max(1) as f64;
         let place = |at: usize| [at % nx, at / nx % ny, at / (nx * ny)];
         let limit = self.trust_mm - 1e-3;
-        let at_limit = on_border.iter().filter(|&&at| (field[at] - border[at]).abs() >= limit).count();
-        let without = on_border.iter().filter(|&&at| contrast.is_own(place(at)) < 0.5).count();
-        let mut outside: Vec<f32> = on_border.iter().map(|&at| contrast.at(place(at)).outside).collect();
-        let mut inside: Vec<f32> = on_border
-            .iter()
-            .map(|&at| contrast.at(place(at)))
-            .map(|levels| levels.outside + levels.contrast)
-            .collect();
+        let at_limit = on_border.iter().filter(|(at, border)| (field[*at] - border).abs() >= limit).count();
+        let without = on_border.par_iter().filter(|(at, _)| contrast.is_own(place(*at)) < 0.5).count();
+        let levels: Vec<Levels> = on_border.par_iter().map(|(at, _)| contrast.at(place(*at))).collect();
+        let mut outside: Vec<f32> = levels.iter().map(|levels| levels.outside).collect();
+        let mut inside: Vec<f32> = levels.iter().map(|levels| levels.outside + levels.contrast).collect();
         LabelField {
             inside_level: median(&mut inside),
             outside_level: median(&mut outside),

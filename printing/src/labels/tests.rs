@@ -237,3 +237,18 @@ fn from_labels_tells_levels_and_refuses_nonsense() {
     let bad = Field::from_labels(&volume, &small, &known(0.5), &mut Silent);
     assert!(matches!(bad, Err(PrintingError::Shape { .. })));
 }
+
+#[test]
+fn blurred_shape_is_the_same_some_planes_at_a_time() {
+    let shape = tube(3.0);
+    let volume = image(&shape, [24, 24, 2 * PLANES_TOGETHER + 9], &CONE_BEAM);
+    let mask = dented_mask(&shape, &volume.grid);
+    let border = mask_distance(&volume.grid, mask.view());
+    let grey = Image { grey: volume.values.view(), voxel_mm: volume.grid.spacing_mm, parts: [1; 3] };
+    let placed = Shape::new(volume.grid, &grey, border, &known(0.5));
+    let mut whole = placed.occupancy(0..volume.grid.shape[2]);
+    gaussian(&mut whole, placed.sigma_voxels(f64::from(placed.width()).powi(2) / 12.0));
+    let flat = whole.as_slice().unwrap();
+    let expected: Vec<f32> = placed.band.iter().map(|&at| flat[at as usize]).collect();
+    assert_eq!(placed.blurred(), expected);
+}

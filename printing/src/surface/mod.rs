@@ -43,7 +43,7 @@ const PLANES_A_STEP: usize = 32;
 /// `TooLarge`; `Cancelled`.
 pub fn surface(field: &Field, progress: &mut dyn Progress) -> Result<TriangleMesh, PrintingError> {
     require_shape("field", &field.grid, field.values.dim())?;
-    require_finite("field", &field.values)?;
+    require_finite("field", field.values.view())?;
     require_room(field)?;
     let lattice = Lattice::new(field);
     let planes = lattice.size[2];

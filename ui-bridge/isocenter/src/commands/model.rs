@@ -16,11 +16,12 @@ use crate::cli::Model;
 use crate::console::{Console, Outcome, peak_rss_mib};
 use crate::volumes::{read_with_mask, thread_pool};
 use advice::Printer;
-use anatomy::{Segmentation, Target};
+use anatomy::{DoubtfulRegion, Segmentation, Structure, Target};
 use anyhow::{Context, Result};
-use carm::{TriangleMesh, Volume};
+use carm::{TriangleMesh, Volume, VolumeGrid};
 use indicatif::ProgressBar;
 use nalgebra::Point3;
+use ndarray::Array3;
 use presets::Presets;
 use printing::{Decimated, Hausdorff, decimate, hausdorff_bounded, surface};
 use serde_json::json;
@@ -55,16 +56,17 @@ pub fn run(options: &Model, console: &Console) -> Result<Outcome> {
     let pool = thread_pool(options.threads)?;
     let mut stages = Stages::start();
     let volume = read_with_mask(&options.volume, options.mask.as_deref())?;
+    let input = Input::of(&volume);
     stages.ended("read");
     let mut watch = Watch(console.progress(100, "segmenting"));
-    let made = pool.install(|| Made::new(options, &volume, &mut watch, &mut stages));
+    let made = pool.install(|| Made::new(options, volume, &mut watch, &mut stages));
     watch.0.finish_and_clear();
     cancel::check()?;
     let made = made.with_context(|| options.volume.display().to_string())?;
     let (mut told, painted) =
-        pool.install(|| facts::facts(&made, options, &volume, &printer, &presets, &mut stages))?;
+        pool.install(|| facts::facts(&made, options, &input, &printer, &presets, &mut stages))?;
     told["threads"] = json!(pool.current_num_threads());
-    let file = write::File { options, volume: &volume, presets: &presets };
+    let file = write::File { options, input: &input, presets: &presets };
     let staged = pool.install(|| file.stage(&made.decimated.mesh, &mut told, &mut stages))?;
     told["stages_s"] = stages.told();
     told["seconds"] = json!(stages.sum());
@@ -94,16 +96,45 @@ fn review(options: &Model) -> String {
     }
 }
 
+/// What is told of a volume, which takes too much memory to stay for that.
+struct Input {
+    grid: VolumeGrid,
+    hash: String,
+    frame_of_reference_uid: Option<String>,
+    warnings: Vec<String>,
+}
+
+impl Input {
+    fn of(volume: &Volume) -> Self {
+        Self {
+            grid: volume.grid,
+            hash: session::volume_hash(volume),
+            frame_of_reference_uid: volume.frame_of_reference_uid.clone(),
+            warnings: volume.provenance.warnings.clone(),
+        }
+    }
+}
+
+/// What was found, but for the labels, which have become the shape.
+struct Found {
+    grid: VolumeGrid,
+    /// `[z, y, x]`, percent.
+    confidence: Array3<u8>,
+    structures: Vec<Structure>,
+    doubtful: Vec<DoubtfulRegion>,
+    notes: Vec<String>,
+}
+
 /// A model and all that led to it.
 struct Made {
-    found: Segmentation,
+    found: Found,
     shape: Shape,
     decimated: Decimated,
     distance: Hausdorff,
 }
 
 impl Made {
-    fn new(options: &Model, volume: &Volume, watch: &mut Watch, stages: &mut Stages) -> Result<Self> {
+    fn new(options: &Model, volume: Volume, watch: &mut Watch, stages: &mut Stages) -> Result<Self> {
         let bar = watch.0.clone();
         let tell = move |share: f64, _: &'static str| {
             bar.set_position((100.0 * share) as u64);
@@ -112,10 +143,15 @@ impl Made {
         let seeds = options.seed.iter().map(|seed| Point3::from(seed.0)).collect();
         let target: Target = options.target.into();
         let search = anatomy::Options { seeds, ..anatomy::Options::default() };
-        let found = anatomy::segment(volume, target, &search, &anatomy::Progress::new(&tell))?;
+        let Segmentation { grid, labels, confidence, structures, doubtful, notes } =
+            anatomy::segment(&volume, target, &search, &anatomy::Progress::new(&tell))?;
+        let mask = labels.mapv(|label| label != 0);
+        drop(labels);
+        let found = Found { grid, confidence, structures, doubtful, notes };
         stages.ended("segment");
-        let shape = shape::shape(options, volume, &found, watch, stages)?;
-        let full = surface(&shape.field, watch)?;
+        let (field, shape) = shape::shape(options, volume, mask, watch, stages)?;
+        let full = surface(&field, watch)?;
+        drop(field);
         stages.ended("surface");
         let decimated = decimate(&full, options.faces, options.error_mm, watch)?;
         stages.ended("decimate");

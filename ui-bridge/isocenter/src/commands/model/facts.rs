@@ -4,10 +4,9 @@ use super::advice::Printer;
 use super::painted::{DELIBERATE_MM, Painted, areas, mean_and_p95};
 use super::presets::Presets;
 use super::stages::Stages;
-use super::{Made, NOTICE, review};
+use super::{Input, Made, NOTICE, review};
 use crate::cli::Model;
 use anyhow::Result;
-use carm::Volume;
 use printing::{Caliper, Cavity, IslandFate, SurfaceDistance, calipers};
 use serde_json::{Value, json};
 
@@ -22,7 +21,7 @@ const LISTED: usize = 20;
 pub fn facts(
     made: &Made,
     options: &Model,
-    volume: &Volume,
+    input: &Input,
     printer: &Printer,
     presets: &Presets,
     stages: &mut Stages,
@@ -40,8 +39,8 @@ pub fn facts(
         "review": review(options),
         "notice": NOTICE,
         "program": format!("isocenter {}", env!("CARGO_PKG_VERSION")),
-        "input": { "path": options.volume, "volume_hash": session::volume_hash(volume), "shape": volume.grid.shape,
-            "spacing_mm": volume.grid.spacing_mm, "warnings": volume.provenance.warnings },
+        "input": { "path": options.volume, "volume_hash": input.hash, "shape": input.grid.shape,
+            "spacing_mm": input.grid.spacing_mm, "warnings": input.warnings },
         "parameters": parameters(options),
         "scale": options.scale,
         "material_advised": presets.material(shape.levels.inside),

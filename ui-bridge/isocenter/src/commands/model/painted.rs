@@ -1,7 +1,6 @@
 //! What is painted on a model's surface: how thick it is, how sure, and how far it lies from the image.
 
-use super::Made;
-use anatomy::Segmentation;
+use super::{Found, Made};
 use anyhow::Result;
 use carm::TriangleMesh;
 use ndarray::Array3;
@@ -36,7 +35,7 @@ impl Painted {
 }
 
 /// Confidence of the voxel that each vertex lies in.
-fn confidence(found: &Segmentation, mesh: &TriangleMesh, scale: f64) -> Vec<f32> {
+fn confidence(found: &Found, mesh: &TriangleMesh, scale: f64) -> Vec<f32> {
     let values: &Array3<u8> = &found.confidence;
     let at = |vertex: &[f32; 3]| {
         let point = nalgebra::Point3::from(vertex.map(|x| f64::from(x) / scale));

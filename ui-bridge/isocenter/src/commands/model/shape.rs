@@ -3,19 +3,17 @@
 use super::Watch;
 use super::stages::Stages;
 use crate::cli::{JointChoice, Model, Sextuple, Triple};
-use anatomy::Segmentation;
 use anyhow::{Result, ensure};
 use carm::Volume;
 use nalgebra::{Point3, Unit, Vector3};
+use ndarray::Array3;
 use printing::{
     Base, BasePlace, Cavity, Connector, Cut, Field, Island, IslandRule, Joint, LabelOptions, Opening,
     PrintingError, Solid, ThinPlace,
 };
 
-/// A shape and all that was done to it.
+/// All that was done to a shape.
 pub struct Shape {
-    /// What the surface is taken from.
-    pub field: Field,
     /// The anatomy that was kept, at the size of the print, before walls and additions.
     pub anatomy: Field,
     pub levels: Levels,
@@ -60,33 +58,34 @@ const STROKE_VOXELS: f64 = 1.25;
 /// Least height of letters, mm.
 const LETTER_MM: f64 = 8.0;
 
-/// Makes the shape that the options ask for.
+/// Makes the shape that the options ask for: the field that its surface is taken from, and what was done to it.
+///
+/// `mask`: `[z, y, x]`, what belongs to the target. Volume and mask are gone as soon as the field is there.
 pub fn shape(
     options: &Model,
-    volume: &Volume,
-    found: &Segmentation,
+    volume: Volume,
+    mask: Array3<bool>,
     watch: &mut Watch,
     stages: &mut Stages,
-) -> Result<Shape> {
-    let mask = found.labels.mapv(|label| label != 0);
+) -> Result<(Field, Shape)> {
     let label_options = LabelOptions { spacing_most_mm: options.spacing_mm, ..LabelOptions::default() };
-    let found = Field::from_labels(volume, &mask, &label_options, watch)?;
-    drop(mask);
+    let placed = Field::from_labels(&volume, &mask, &label_options, watch)?;
+    drop((volume, mask));
     let levels = Levels {
-        inside: found.inside_level,
-        outside: found.outside_level,
-        without_contrast: found.without_contrast,
-        at_limit: found.at_limit,
+        inside: placed.inside_level,
+        outside: placed.outside_level,
+        without_contrast: placed.without_contrast,
+        at_limit: placed.at_limit,
     };
     stages.ended("place_the_surface");
-    let smooth = found.field.smoothed(options.smooth)?;
+    let smooth = placed.field.smoothed(options.smooth)?;
     let (solid, cavities) = smooth.without_cavities(options.fill_cavities_mm3)?;
     let (joined, islands) = solid.joined(&rule(options))?;
     let anatomy = if options.scale == 1.0 { joined } else { joined.scaled(options.scale)? };
     let capped = anatomy.touched_sides().iter().map(|side| format!("{side:?}")).collect();
     stages.ended("smooth_fill_join");
+    let field = anatomy.clone();
     let mut shape = Shape {
-        field: anatomy.clone(),
         anatomy,
         levels,
         cavities,
@@ -98,14 +97,13 @@ pub fn shape(
         joints: None,
         is_drilled: !options.hole.is_empty(),
     };
-    shape.hollow(options)?;
-    shape.thicken(options, watch)?;
+    let field = shape.hollowed(field, options)?;
+    let field = shape.thickened(field, options, watch)?;
     stages.ended("walls");
-    shape.cut(options)?;
-    shape.drill(options);
-    shape.stand(options)?;
+    let field = drilled(shape.cut(field, options)?, options);
+    let field = shape.standing(field, options)?;
     stages.ended("cuts_base_and_words");
-    Ok(shape)
+    Ok((field, shape))
 }
 
 /// Which parts stay that hang on nothing.
@@ -129,10 +127,24 @@ fn coarsest(field: &Field) -> f64 {
     field.grid.spacing_mm.into_iter().fold(0.0, f64::max)
 }
 
+/// The field with every hole that was asked for.
+fn drilled(field: Field, options: &Model) -> Field {
+    let grid = field.grid;
+    let reach_mm: f64 = grid.shape.iter().zip(grid.spacing_mm).map(|(&n, spacing)| n as f64 * spacing).sum();
+    options.hole.iter().fold(field, |field, hole| {
+        let (place, along) = place_and_direction(hole, options.scale);
+        // From beyond one end of the grid to beyond the other, wherever the point lies.
+        let far = along.into_inner() * (reach_mm + (place - grid.centre()).norm());
+        let bar =
+            Solid::Cylinder { from_mm: place - far, to_mm: place + far, radius_mm: options.hole_mm / 2.0 };
+        field.without(&bar)
+    })
+}
+
 impl Shape {
-    fn hollow(&mut self, options: &Model) -> Result<()> {
+    fn hollowed(&mut self, field: Field, options: &Model) -> Result<Field> {
         if !options.hollow {
-            return Ok(());
+            return Ok(field);
         }
         ensure!(
             options.wall_mm >= options.min_wall_mm,
@@ -140,7 +152,7 @@ impl Shape {
             options.min_wall_mm,
             options.wall_mm
         );
-        let lumen = self.field.refined(WALL_VOXEL * options.wall_mm)?;
+        let lumen = field.refined(WALL_VOXEL * options.wall_mm)?;
         self.openings = lumen.border_openings(options.wall_mm, OPENING_VOXELS);
         let connector = options.connector.map(|Triple([bore, outer, length_mm])| Connector {
             inner_radius_mm: bore / 2.0,
@@ -148,30 +160,28 @@ impl Shape {
             length_mm,
         });
         let open: Vec<_> = self.openings.iter().map(|opening| (*opening, connector)).collect();
-        self.field = lumen.hollowed(options.wall_mm, &open)?;
-        Ok(())
+        Ok(lumen.hollowed(options.wall_mm, &open)?)
     }
 
     /// Gives every wall its minimum; the wall of a hollow model is as thick as asked for by construction.
-    fn thicken(&mut self, options: &Model, watch: &mut Watch) -> Result<()> {
+    fn thickened(&mut self, field: Field, options: &Model, watch: &mut Watch) -> Result<Field> {
         let wall_mm = options.min_wall_mm;
         if wall_mm == 0.0 || options.hollow {
-            return Ok(());
+            return Ok(field);
         }
-        let fine = self.field.refined(WALL_VOXEL * wall_mm)?;
+        let fine = field.refined(WALL_VOXEL * wall_mm)?;
         let thickened = fine.with_minimum_wall(wall_mm, watch)?;
         let (solid, closed) = thickened.field.without_cavities(options.fill_cavities_mm3)?;
         // Those that the voxels of the image did not show: what thickening closed.
         self.cavities.retain(|cavity| cavity.is_filled);
         self.cavities.extend(closed);
-        self.field = solid;
         self.thickened = Some(Thickened { thin_part: thickened.thin_part, places: thickened.places });
-        Ok(())
+        Ok(solid)
     }
 
     /// Keeps one half of what a plane cuts, at the size of the print.
-    fn cut(&mut self, options: &Model) -> Result<(), PrintingError> {
-        let Some(plane) = &options.cut else { return Ok(()) };
+    fn cut(&mut self, field: Field, options: &Model) -> Result<Field, PrintingError> {
+        let Some(plane) = &options.cut else { return Ok(field) };
         let (point_mm, outward) = place_and_direction(plane, options.scale);
         let joint = options.joint.map(|joint| Joint {
             has_pegs: joint == JointChoice::Pegs,
@@ -179,32 +189,14 @@ impl Shape {
             clearance_mm: CLEARANCE_MM,
             wall_mm: options.min_wall_mm,
         });
-        let (half, places) = self.field.cut(&Cut { point_mm, outward, joint })?;
-        self.field = half;
+        let (half, places) = field.cut(&Cut { point_mm, outward, joint })?;
         self.joints = Some(places);
-        Ok(())
+        Ok(half)
     }
 
-    fn drill(&mut self, options: &Model) {
-        let grid = self.field.grid;
-        let reach_mm: f64 =
-            grid.shape.iter().zip(grid.spacing_mm).map(|(&n, spacing)| n as f64 * spacing).sum();
-        for hole in &options.hole {
-            let (place, along) = place_and_direction(hole, options.scale);
-            // From beyond one end of the grid to beyond the other, wherever the point lies.
-            let far = along.into_inner() * (reach_mm + (place - grid.centre()).norm());
-            let bar = Solid::Cylinder {
-                from_mm: place - far,
-                to_mm: place + far,
-                radius_mm: options.hole_mm / 2.0,
-            };
-            self.field = self.field.without(&bar);
-        }
-    }
-
-    fn stand(&mut self, options: &Model) -> Result<(), PrintingError> {
+    fn standing(&mut self, field: Field, options: &Model) -> Result<Field, PrintingError> {
         if !options.base && options.text.is_none() {
-            return Ok(());
+            return Ok(field);
         }
         let [thickness_mm, margin_mm, sink_mm] = BASE_MM;
         let mut words = options.text.clone().unwrap_or_default();
@@ -212,12 +204,11 @@ impl Shape {
             let scale = format!("{} %", options.scale * 100.0);
             words = if words.is_empty() { scale } else { format!("{words} {scale}") };
         }
-        let letter_mm = LETTER_MM.max(7.0 * STROKE_VOXELS * coarsest(&self.field));
+        let letter_mm = LETTER_MM.max(7.0 * STROKE_VOXELS * coarsest(&field));
         let base = Base { thickness_mm, margin_mm, sink_mm, words, letter_mm, depth_mm: LETTER_DEPTH_MM };
-        let (field, place) = self.field.on_base(&base)?;
-        self.field = field;
+        let (field, place) = field.on_base(&base)?;
         self.base = Some(place);
-        Ok(())
+        Ok(field)
     }
 
     /// Whether anything was added on purpose that the anatomy has not.

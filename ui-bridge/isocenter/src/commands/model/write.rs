@@ -2,11 +2,11 @@
 
 use super::presets::Presets;
 use super::stages::Stages;
-use super::{NOTICE, review};
+use super::{Input, NOTICE, review};
 use crate::cli::Model;
 use crate::commands::inspect::mesh_facts;
 use anyhow::{Context, Result, ensure};
-use carm::{TriangleMesh, Volume};
+use carm::TriangleMesh;
 use interchange::{
     EncapsulatedStl, MeshFile, MeshFormat, MeshPart, read_encapsulated_stl, read_mesh,
     write_encapsulated_stl, write_mesh,
@@ -38,7 +38,7 @@ impl Format {
 /// What is needed to write a model.
 pub struct File<'a> {
     pub options: &'a Model,
-    pub volume: &'a Volume,
+    pub input: &'a Input,
     pub presets: &'a Presets,
 }
 
@@ -97,7 +97,7 @@ impl File<'_> {
             ("Title".into(), format!("{target} model")),
             ("Description".into(), format!("{}. {NOTICE}", review(self.options))),
             ("Application".into(), format!("Isocenter {}", env!("CARGO_PKG_VERSION"))),
-            ("Source".into(), session::volume_hash(self.volume).to_string()),
+            ("Source".into(), self.input.hash.clone()),
         ];
         if self.options.scale != 1.0 {
             metadata.push(("Scale".into(), self.options.scale.to_string()));
@@ -111,7 +111,7 @@ impl File<'_> {
             title: format!("{} model", self.options.target),
             description: format!("{}. {NOTICE}", review(self.options)),
             // A scaled model does not lie where the patient does.
-            frame_of_reference_uid: self.volume.frame_of_reference_uid.clone().filter(|_| is_whole_size),
+            frame_of_reference_uid: self.input.frame_of_reference_uid.clone().filter(|_| is_whole_size),
             is_reviewed: self.options.accept_by.is_some(),
             is_modified: true,
         }
