@@ -18,7 +18,8 @@ const NARROWER: f64 = 0.55;
 const TRIMMED: usize = 16;
 const TRIM_WIDER: f64 = 1.12;
 const TRIM_OPEN: f64 = 0.2;
-/// A section so much narrower than usual that it widens again by this factor is a neck.
+/// A section so much narrower than those before it, beyond which the way widens again by this factor, is a neck: a valve's
+/// ring measures three quarters of the sinuses above it.
 const NECK: f64 = 0.75;
 const BEYOND_NECK: f64 = 1.3;
 /// Sections that the median is taken from.
@@ -29,6 +30,10 @@ const OPEN_SHARE_MAX: f64 = 0.45;
 const LENGTH_MAX_MM: f64 = 2500.0;
 /// Steps after which the direction is taken from the way covered, so that noise averages out.
 const LOOK_BACK: usize = 5;
+/// The direction of a walk looks back, and so lags behind in a bend: once the way is known, sections are laid across it
+/// as it runs so many sections before and behind, and so many times, for they may have been measured off its middle.
+const BESIDE: usize = 2;
+const SETTLED: usize = 3;
 
 /// A centreline and how it ended.
 pub(super) struct Walked {
@@ -59,9 +64,11 @@ pub(super) fn both_ways(body: &Body, start: &Start) -> Walked {
     let mut notes = Vec::new();
     let mut sections = Vec::new();
     for sign in [-1.0, 1.0] {
-        let (mut way, reason) = one_way(body, &first, sign);
-        trim(&mut way);
-        take_back_to_neck(&mut way);
+        let (way, reason) = one_way(body, &first, sign);
+        let mut way = settled(body, &first, way);
+        if !take_back_to_neck(&mut way) {
+            trim(&mut way);
+        }
         let end = way.last().unwrap_or(&first);
         notes.push(format!("one end, radius {:.1} mm: {reason}", end.radius_mm));
         if sign < 0.0 {
@@ -108,6 +115,25 @@ fn one_way(body: &Body, first: &Section, sign: f64) -> (Vec<Section>, String) {
     (way.split_off(1), "it is longer than any vessel".into())
 }
 
+/// Sections measured again across the way that they have led: in the bend between an aorta's root and its arch they were
+/// slanted and off the middle.
+fn settled(body: &Body, first: &Section, way: Vec<Section>) -> Vec<Section> {
+    let mut way: Vec<Section> = std::iter::once(*first).chain(way).collect();
+    for _ in 0..SETTLED {
+        let centres: Vec<Vector3<f64>> = way.iter().map(|section| section.centre_mm).collect();
+        let radii: Vec<f64> = way.iter().map(|section| section.radius_mm).collect();
+        for (i, section) in way.iter_mut().enumerate().skip(1) {
+            let (before, behind) = (i.saturating_sub(BESIDE), (i + BESIDE).min(centres.len() - 1));
+            let along = centres[behind] - centres[before];
+            let Some(direction) = along.try_normalize(1e-9) else { continue };
+            let around = &radii[i.saturating_sub(REMEMBERED / 2)..(i + REMEMBERED / 2 + 1).min(radii.len())];
+            let again = Section::measured(body, centres[i], direction, median(around), section.levels);
+            *section = again.unwrap_or(*section);
+        }
+    }
+    way.split_off(1)
+}
+
 /// Takes back the sections in which a leak began to show: the walk notices it only when it is wide.
 fn trim(way: &mut Vec<Section>) {
     let before = way.len().saturating_sub(TRIMMED);
@@ -122,30 +148,33 @@ fn trim(way: &mut Vec<Section>) {
     }
 }
 
-/// Takes back what lies beyond a neck near the end: an aorta is narrow at its valve, and widens again in the heart.
-fn take_back_to_neck(way: &mut Vec<Section>) {
-    let before = way.len().saturating_sub(TRIMMED);
-    if before == 0 {
-        return;
-    }
-    let usual = usual_radius(&way[..before]);
-    let radius = |i: usize| way[i].radius_mm;
+/// Takes back a neck near the end and what lies beyond it, and tells whether there was one: below its sinuses, which are
+/// no leak, an aorta is narrow at its valve, and widens again in the heart.
+fn take_back_to_neck(way: &mut Vec<Section>) -> bool {
+    let before = way.len().saturating_sub(TRIMMED).max(1);
     let widest_from = |i: usize| way[i..].iter().map(|section| section.radius_mm).fold(0.0, f64::max);
     let is_neck = |i: &usize| {
-        radius(*i) < NECK * usual
-            && radius(*i + 1) >= radius(*i)
-            && widest_from(*i) > BEYOND_NECK * radius(*i)
+        let radius = way[*i].radius_mm;
+        radius < NECK * usual_radius(&way[..*i]) && widest_from(*i) > BEYOND_NECK * radius
     };
-    if let Some(neck) = (before..way.len() - 1).find(is_neck) {
-        way.truncate(neck + 1);
-    }
+    // The last section stands for a slab that reaches up to the neck.
+    let neck = (before..way.len()).find(is_neck);
+    neck.is_some_and(|neck| {
+        way.truncate(neck);
+        true
+    })
 }
 
 /// Median radius of the last sections.
 fn usual_radius(way: &[Section]) -> f64 {
-    let mut last: Vec<f64> = way.iter().rev().take(REMEMBERED).map(|section| section.radius_mm).collect();
-    last.sort_by(f64::total_cmp);
-    last[last.len() / 2]
+    let last: Vec<f64> = way.iter().rev().take(REMEMBERED).map(|section| section.radius_mm).collect();
+    median(&last)
+}
+
+fn median(radii: &[f64]) -> f64 {
+    let mut sorted = radii.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 fn is_outside(body: &Body, at_mm: Vector3<f64>) -> bool {
