@@ -151,7 +151,10 @@ fn trim(way: &mut Vec<Section>) {
 /// Takes back a neck near the end and what lies beyond it, and tells whether there was one: below its sinuses, which are
 /// no leak, an aorta is narrow at its valve, and widens again in the heart.
 fn take_back_to_neck(way: &mut Vec<Section>) -> bool {
-    let before = way.len().saturating_sub(TRIMMED).max(1);
+    let before = way.len().saturating_sub(TRIMMED);
+    if before == 0 {
+        return false;
+    }
     let widest_from = |i: usize| way[i..].iter().map(|section| section.radius_mm).fold(0.0, f64::max);
     let is_neck = |i: &usize| {
         let radius = way[*i].radius_mm;
@@ -180,4 +183,80 @@ fn median(radii: &[f64]) -> f64 {
 fn is_outside(body: &Body, at_mm: Vector3<f64>) -> bool {
     let end = place(&body.lattice, body.lattice.shape.map(|n| n - 1));
     (0..3).any(|axis| !(at_mm[axis] >= 0.0 && at_mm[axis] <= end[axis]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lattice::Lattice;
+    use crate::vessel::start::Levels;
+
+    const LEVELS: Levels = Levels { half: 220.0, bright: f32::INFINITY };
+
+    fn way(radii_mm: &[f64]) -> Vec<Section> {
+        let section = |(i, radius_mm): (usize, &f64)| Section {
+            centre_mm: Vector3::new(4.0 * i as f64, 0.0, 0.0),
+            direction: Vector3::x(),
+            radius_mm: *radius_mm,
+            levels: LEVELS,
+            open_share: 0.0,
+        };
+        radii_mm.iter().enumerate().map(section).collect()
+    }
+
+    #[test]
+    fn neck_is_where_an_aorta_narrows_below_its_sinuses_and_the_heart_is_wide_beyond() {
+        let tube = [13.0; 20];
+        let root = [14.0, 16.0, 17.0, 15.0, 13.0];
+        let mut ends_in_heart = way(&[&tube[..], &root, &[9.0, 9.5, 14.0]].concat());
+        assert!(take_back_to_neck(&mut ends_in_heart));
+        assert_eq!(ends_in_heart.len(), tube.len() + root.len());
+        // A vessel that tapers to its end has none.
+        let mut tapers = way(&[&tube[..], &root, &[9.0, 8.0, 7.0]].concat());
+        assert!(!take_back_to_neck(&mut tapers));
+        assert_eq!(tapers.len(), tube.len() + root.len() + 3);
+    }
+
+    /// Distance of the bend's middle line from its axis, and the radius of its tube, mm.
+    const BEND_MM: f64 = 40.0;
+    const TUBE_MM: f64 = 8.0;
+
+    /// A tube bent about the first axis through `y = x = 0`, its edges as wide as a voxel.
+    fn bent_tube() -> Body {
+        let lattice = Lattice { shape: [31, 60, 60], spacing_mm: [1.0; 3] };
+        let hu = (0..lattice.len())
+            .map(|i| {
+                let at = place(&lattice, lattice.position(i));
+                let off = (at.y.hypot(at.z) - BEND_MM).hypot(at.x - 15.0);
+                40.0 + 360.0 * (TUBE_MM + 0.5 - off).clamp(0.0, 1.0) as f32
+            })
+            .collect();
+        Body { hu, inside: vec![true; lattice.len()], lattice, start: [0; 3], whole: lattice, unseen: None }
+    }
+
+    #[test]
+    fn sections_lie_across_a_bend_and_on_its_middle() {
+        let body = bent_tube();
+        let middle = BEND_MM / std::f64::consts::SQRT_2;
+        let start = Start {
+            centre_mm: Vector3::new(15.0, middle, middle),
+            direction: Vector3::new(0.0, -1.0, 1.0).normalize(),
+            radius_mm: TUBE_MM,
+            levels: LEVELS,
+        };
+        let walked = both_ways(&body, &start);
+        // Near its ends the tube is cut by the data.
+        let inside = |section: &&Section| section.centre_mm.y.min(section.centre_mm.z) > 1.5 * TUBE_MM;
+        let sections: Vec<&Section> = walked.sections.iter().filter(inside).collect();
+        assert!(sections.len() >= 12, "{}", sections.len());
+        for section in sections {
+            let [_, y, z] = section.centre_mm.into();
+            let tangent = Vector3::new(0.0, -z, y).normalize();
+            let slant_deg = section.direction.dot(&tangent).abs().min(1.0).acos().to_degrees();
+            // Rays that leave the bend inwards and outwards meet walls of unlike slant.
+            assert!(slant_deg < 6.0, "{slant_deg} at {y}, {z}");
+            assert!((y.hypot(z) - BEND_MM).abs() < 0.6, "{y}, {z}");
+            assert!((section.radius_mm - TUBE_MM).abs() < 0.4, "{section:?}");
+        }
+    }
 }
