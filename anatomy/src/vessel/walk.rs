@@ -160,12 +160,12 @@ fn take_back_to_neck(way: &mut Vec<Section>) -> bool {
         let radius = way[*i].radius_mm;
         radius < NECK * usual_radius(&way[..*i]) && widest_from(*i) > BEYOND_NECK * radius
     };
-    // The last section stands for a slab that reaches up to the neck.
-    let neck = (before..way.len()).find(is_neck);
-    neck.is_some_and(|neck| {
-        way.truncate(neck);
-        true
-    })
+    let Some(neck) = (before..way.len()).find(is_neck) else { return false };
+    // The vessel becomes a neck somewhere between the two.
+    let to_neck = (way[neck].centre_mm - way[neck - 1].centre_mm).norm();
+    way[neck - 1].ends_ahead_mm = 0.5 * to_neck;
+    way.truncate(neck);
+    true
 }
 
 /// Median radius of the last sections.
@@ -200,6 +200,7 @@ mod tests {
             radius_mm: *radius_mm,
             levels: LEVELS,
             open_share: 0.0,
+            ends_ahead_mm: f64::INFINITY,
         };
         radii_mm.iter().enumerate().map(section).collect()
     }
@@ -211,6 +212,7 @@ mod tests {
         let mut ends_in_heart = way(&[&tube[..], &root, &[9.0, 9.5, 14.0]].concat());
         assert!(take_back_to_neck(&mut ends_in_heart));
         assert_eq!(ends_in_heart.len(), tube.len() + root.len());
+        assert_eq!(ends_in_heart.last().unwrap().ends_ahead_mm, 2.0);
         // A vessel that tapers to its end has none.
         let mut tapers = way(&[&tube[..], &root, &[9.0, 8.0, 7.0]].concat());
         assert!(!take_back_to_neck(&mut tapers));
