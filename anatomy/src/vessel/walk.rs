@@ -242,7 +242,7 @@ mod tests {
         let middle = BEND_MM / std::f64::consts::SQRT_2;
         let start = Start {
             centre_mm: Vector3::new(15.0, middle, middle),
-            direction: Vector3::new(0.0, -1.0, 1.0).normalize(),
+            direction: Vector3::new(0.0, -middle, middle) / BEND_MM,
             radius_mm: TUBE_MM,
             levels: LEVELS,
         };
@@ -253,7 +253,7 @@ mod tests {
         assert!(sections.len() >= 12, "{}", sections.len());
         for section in sections {
             let [_, y, z] = section.centre_mm.into();
-            let tangent = Vector3::new(0.0, -z, y).normalize();
+            let tangent = Vector3::new(0.0, -z, y) / y.hypot(z);
             let slant_deg = section.direction.dot(&tangent).abs().min(1.0).acos().to_degrees();
             // Rays that leave the bend inwards and outwards meet walls of unlike slant.
             assert!(slant_deg < 6.0, "{slant_deg} at {y}, {z}");
