@@ -142,8 +142,9 @@ fn nearest_sections(body: &Body, sections: &[Section]) -> Vec<u32> {
                     let from_centre = place(lattice, [z, y, x]) - section.centre_mm;
                     let away = from_centre.norm();
                     // A slab, so that the lumen ends where the walk ended.
-                    let along = from_centre.dot(&section.direction).abs();
-                    if away <= reach && along <= slab && (away as f32) < nearest[index] {
+                    let along = from_centre.dot(&section.direction);
+                    let is_in_slab = along >= -slab && along <= slab.min(section.ends_ahead_mm);
+                    if away <= reach && is_in_slab && (away as f32) < nearest[index] {
                         nearest[index] = away as f32;
                         owner[index] = number as u32 + 1;
                     }

@@ -26,6 +26,8 @@ pub(crate) struct Section {
     pub levels: Levels,
     /// Share of the rays that found no wall.
     pub open_share: f64,
+    /// The vessel ends so far ahead along the direction, mm; infinite where nothing tells.
+    pub ends_ahead_mm: f64,
 }
 
 impl Section {
@@ -69,7 +71,14 @@ impl Section {
             * (2.0 / RAYS as f64);
         let shift =
             if shift.norm() > 0.5 * radius_mm { shift * (0.5 * radius_mm / shift.norm()) } else { shift };
-        Some(Self { centre_mm: centre_mm + shift, direction, radius_mm, levels, open_share })
+        Some(Self {
+            centre_mm: centre_mm + shift,
+            direction,
+            radius_mm,
+            levels,
+            open_share,
+            ends_ahead_mm: f64::INFINITY,
+        })
     }
 }
 
