@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::sampled::place;
 use crate::segment::Found;
 use crate::segmentation::Target;
-use section::Section;
+use section::{Outline, Section};
 use std::collections::VecDeque;
 use walk::Walked;
 
@@ -122,13 +122,15 @@ fn other_vessels(body: &Body, bone: &Bone, sections: &[Section], owner: &[u32]) 
     mask_of(pieces.iter().filter(|piece| piece.voxels.len() as f64 > large), &body.lattice)
 }
 
-/// For each voxel within reach of the centreline one more than the number of its nearest section; 0 elsewhere.
+/// For each voxel within reach of the centreline and the walls one more than the number of its nearest section; 0
+/// elsewhere.
 fn nearest_sections(body: &Body, sections: &[Section]) -> Vec<u32> {
     let lattice = &body.lattice;
     let mut owner = vec![0_u32; lattice.len()];
     let mut nearest = vec![f32::INFINITY; lattice.len()];
     for (number, section) in sections.iter().enumerate() {
         let reach = REACH_SHARE * section.radius_mm + REACH_DIAGONALS * lattice.voxel_diagonal_mm();
+        let Some(outline) = Outline::of(body, section) else { continue };
         let slab = SLAB_SHARE * section.radius_mm + SLAB_DIAGONALS * lattice.voxel_diagonal_mm();
         let spans: [std::ops::Range<usize>; 3] = std::array::from_fn(|axis| {
             let low = (section.centre_mm[axis] - reach) / lattice.spacing_mm[axis];
@@ -144,7 +146,8 @@ fn nearest_sections(body: &Body, sections: &[Section]) -> Vec<u32> {
                     // A slab, so that the lumen ends where the walk ended.
                     let along = from_centre.dot(&section.direction);
                     let is_in_slab = along >= -slab && along <= slab.min(section.ends_ahead_mm);
-                    if away <= reach && is_in_slab && (away as f32) < nearest[index] {
+                    let is_near = away <= reach && is_in_slab && (away as f32) < nearest[index];
+                    if is_near && outline.holds(&from_centre) {
                         nearest[index] = away as f32;
                         owner[index] = number as u32 + 1;
                     }

@@ -108,13 +108,13 @@ fn data_bone_agrees_with_the_label_maps() {
     }
 }
 
-// The aim is Dice 0.90. The map holds the wall, the target is the lumen: of what is missing, 18 of 20 ml lie within 1.5 mm of the
-// lumen's border and are darker than half the way up to blood. Of 13 ml too many, 6 are the heart's beside the root.
+// The aim is Dice 0.90. The map holds the wall, the target is the lumen: most of what is missing lies within 1.5 mm of the
+// lumen's border and is darker than half the way up to blood.
 
 #[test]
 fn data_aorta_agrees_with_the_label_map() {
     let (dice, ..) = scored(&THORAX, Target::Vessel);
-    assert!(dice > 0.905, "{dice}");
+    assert!(dice > 0.92, "{dice}");
 }
 
 #[test]

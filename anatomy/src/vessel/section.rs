@@ -49,15 +49,11 @@ impl Section {
         if !levels.hold(sampled(body, centre_mm)?) {
             return None;
         }
-        let side = direction.cross(&smallest_axis(&direction)).try_normalize(1e-9)?;
-        let other = direction.cross(&side);
+        let across = across(&direction)?;
         let longest = LONG * expected_mm;
         let rays: Vec<(Vector3<f64>, Option<f64>)> = (0..RAYS)
-            .map(|ray| {
-                let angle = ray as f64 / RAYS as f64 * std::f64::consts::TAU;
-                let outward = side * angle.cos() + other * angle.sin();
-                (outward, wall(body, centre_mm, outward, longest, levels))
-            })
+            .map(|ray| outward(&across, ray))
+            .map(|outward| (outward, wall(body, centre_mm, outward, longest, levels)))
             .collect();
         let open_share = rays.iter().filter(|(_, wall)| wall.is_none()).count() as f64 / RAYS as f64;
         let mut lengths: Vec<f64> = rays.iter().map(|(_, wall)| wall.unwrap_or(longest)).collect();
@@ -80,6 +76,49 @@ impl Section {
             ends_ahead_mm: f64::INFINITY,
         })
     }
+}
+
+/// How far a vessel reaches from a section's centre, by direction.
+pub(crate) struct Outline {
+    across: [Vector3<f64>; 2],
+    /// For each ray, mm.
+    reach_mm: [f64; RAYS],
+}
+
+impl Outline {
+    /// Each ray's wall, or that of a ray beside it where that is farther: a dark spot in the blood is no wall. Rays
+    /// without one, which have left through a branch or a leak, reach as far as the section is wide.
+    pub(crate) fn of(body: &Body, section: &Section) -> Option<Self> {
+        let across = across(&section.direction)?;
+        let Section { centre_mm, radius_mm, levels, .. } = *section;
+        let walls: [f64; RAYS] = std::array::from_fn(|ray| {
+            wall(body, centre_mm, outward(&across, ray), LONG * radius_mm, levels).unwrap_or(radius_mm)
+        });
+        let reach_mm = std::array::from_fn(|ray| {
+            let beside = [(ray + RAYS - 1) % RAYS, ray, (ray + 1) % RAYS];
+            beside.map(|ray| walls[ray]).into_iter().fold(0.0, f64::max)
+        });
+        Some(Self { across, reach_mm })
+    }
+
+    /// Whether a place so far from the centre is no farther than the wall.
+    pub(crate) fn holds(&self, from_centre: &Vector3<f64>) -> bool {
+        let [side, other] = self.across.map(|axis| from_centre.dot(&axis));
+        let turn = other.atan2(side) / std::f64::consts::TAU;
+        let ray = (turn * RAYS as f64).round().rem_euclid(RAYS as f64) as usize % RAYS;
+        side.hypot(other) <= self.reach_mm[ray]
+    }
+}
+
+/// Two axes across a direction.
+fn across(direction: &Vector3<f64>) -> Option<[Vector3<f64>; 2]> {
+    let side = direction.cross(&smallest_axis(direction)).try_normalize(1e-9)?;
+    Some([side, direction.cross(&side)])
+}
+
+fn outward([side, other]: &[Vector3<f64>; 2], ray: usize) -> Vector3<f64> {
+    let angle = ray as f64 / RAYS as f64 * std::f64::consts::TAU;
+    side * angle.cos() + other * angle.sin()
 }
 
 /// The axis that the direction leans to least.
@@ -112,4 +151,36 @@ fn wall(
         before = here;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sampled::place;
+
+    /// Two tubes side by side, 1 mm of wall between them, and a hole in that wall between the slices 14 and 17.
+    #[test]
+    fn outline_ends_at_the_wall_beyond_which_another_vessel_lies() {
+        let lattice = Lattice { shape: [31, 40, 60], spacing_mm: [0.5; 3] };
+        let hu = (0..lattice.len())
+            .map(|i| {
+                let at = place(&lattice, lattice.position(i));
+                let (own, other) = ((at.y - 10.0).hypot(at.z - 10.0), (at.y - 10.0).hypot(at.z - 21.0));
+                let is_hole =
+                    (7.0..8.5).contains(&at.x) && (at.y - 10.0).abs() < 1.0 && at.z > 14.0 && at.z < 17.0;
+                if own < 5.0 || other < 5.0 || is_hole { 400.0 } else { 40.0 }
+            })
+            .collect();
+        let inside = vec![true; lattice.len()];
+        let body = Body { hu, inside, lattice, start: [0; 3], whole: lattice, unseen: None };
+        let levels = Levels { half: 220.0, bright: f32::INFINITY };
+        for along in [4.0, 7.75] {
+            let centre = Vector3::new(along, 10.0, 10.0);
+            let section = Section::measured(&body, centre, Vector3::x(), 5.0, levels).unwrap();
+            let outline = Outline::of(&body, &section).unwrap();
+            let holds = |y: f64, z: f64| outline.holds(&(Vector3::new(along, y, z) - section.centre_mm));
+            assert!(holds(10.0, 14.5) && holds(10.0, 5.5) && holds(14.5, 10.0) && holds(13.0, 13.0));
+            assert!(!holds(10.0, 17.0) && !holds(11.0, 18.0), "the other vessel is beyond the wall, {along}");
+        }
+    }
 }
