@@ -12,6 +12,7 @@ import time
 
 import daemon
 
+# What is left after the last view: the last block of views, and writing 50 MiB.
 FIRST_MAX_S = 2.0
 POLL_S = 0.005
 

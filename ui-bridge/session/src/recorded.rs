@@ -133,10 +133,7 @@ impl Making<'_> {
     ) -> Result<RunReconstruction, SessionError> {
         let mut maker = ViewMaker::after(reader.description(), self.corrector.cloned())?;
         let mut stages = StageTimes::default();
-        let learned = match self.settings.corrects_rings {
-            true => Some(self.learn(reader)?),
-            false => None,
-        };
+        let learned = self.settings.corrects_rings.then(|| self.learn(reader)).transpose()?;
         if let Some(learned) = &learned {
             maker.learn(learned)?;
         }

@@ -14,8 +14,8 @@ type Row = (u64, String, String, String, u64, u64, String, String);
 
 #[zbus::interface(name = "org.isocenter.Jobs1")]
 impl Jobs {
-    /// All jobs, oldest first: number, kind, recording, state, steps done, steps in all, result (a file; while
-    /// the job runs a first version, which a better one will replace), error.
+    /// All jobs, oldest first: number, kind, recording, state, steps done, steps in all, result (a file,
+    /// which is a first version until the job is done), error.
     #[zbus(out_args("jobs"))]
     fn list(&self) -> Vec<Row> {
         let row = |job: Job| {

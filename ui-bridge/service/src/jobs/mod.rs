@@ -136,7 +136,7 @@ pub struct Job {
     pub restarts: u64,
     /// The process that does it, while one does.
     pub process: Option<u32>,
-    /// Its result: a file, which while the job runs is a first version.
+    /// Its result: a file, which is a first version until the job is done.
     pub result: Option<PathBuf>,
     /// Why it failed, or why it was begun anew.
     pub error: Option<String>,
@@ -242,8 +242,8 @@ impl Jobs {
         };
         desk.entries.push(Entry { job, path: path.to_path_buf(), wish: Arc::default() });
         for running in desk.entries.iter().filter(|entry| entry.job.state == JobState::Running) {
-            let gives_way = running.job.urgency() > (class, false);
-            running.wish.gives_way.store(gives_way, Ordering::Release);
+            // One that was to give way already still is.
+            running.wish.gives_way.fetch_or(running.job.urgency() > (class, false), Ordering::AcqRel);
         }
         self.desk.1.notify_all();
         Ok(id)

@@ -138,6 +138,8 @@ fn spin_goes_first_and_what_ran_for_others_begins_again_after_it() {
     let other = service.jobs().reconstruct("slow", Path::new("slow"), JobClass::Other).unwrap();
     wait_for_job(&service, other, JobState::Running);
     let spin = service.jobs().reconstruct("quick", Path::new("quick"), JobClass::Spin).unwrap();
+    // What is asked for after it changes nothing.
+    service.jobs().reconstruct("quick too", Path::new("quick"), JobClass::Other).unwrap();
     wait_for_job(&service, spin, JobState::Done);
     let job = wait_for_job(&service, other, JobState::Done);
     assert_eq!(job.restarts, 0, "giving way is no fault");
