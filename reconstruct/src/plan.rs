@@ -234,7 +234,8 @@ impl FdkPlan {
     /// What filtering and the waiting views take, whatever the grid.
     pub(crate) fn bytes_of_views(&self) -> u64 {
         let [nu, nv] = self.virtual_size();
-        let views = self.options.block_views + 4;
+        // Those of a block lie there in pairs as well.
+        let views = 2 * self.options.block_views + 4;
         (views * nu * (nv + 2 * PADDING) * size_of::<f32>()) as u64
     }
 

@@ -3,6 +3,7 @@
 //! Bands of voxel columns go to threads; within a band, tiles of 8 x 8 columns take all views of a block, so
 //! that the detector columns they share stay in the cache.
 
+use super::paired::PairedView;
 use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING};
 use super::{columns_avx2, columns_avx512, touched_zeros};
 use multiversion::multiversion;
@@ -12,19 +13,42 @@ use rayon::prelude::*;
 /// Side of a tile, in columns.
 const TILE: usize = 8;
 
-/// One voxel column in one view: two detector columns, their weights, and `v` along the voxel column.
+/// Binary places of rows in fixed point: exact sums along a column, whatever its blocks, and bits to take a fraction from.
+pub(super) const ROW_BITS: u32 = 24;
+/// No detector has so many rows; farther ones count as this one, so that sums of them fit.
+const FARTHEST_ROW: f64 = 1e6;
+
+/// One voxel column in one view: two detector columns, their weights, and rows along the voxel column.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ColumnInView {
-    /// Offset of the first detector column in the view's samples; the second follows at `stride`.
-    pub(super) offset: usize,
-    /// Weight of the first column: interpolation times scale over depth squared.
-    pub(super) weight_low: f32,
-    /// Weight of the second column.
-    pub(super) weight_high: f32,
-    /// Padded row of the first voxel.
-    pub(super) v_start: f32,
-    /// Rows per voxel, positive.
-    pub(super) v_step: f32,
+    /// Padded row of the first voxel, with [`ROW_BITS`] binary places.
+    pub(super) row: i64,
+    /// Rows per voxel, likewise; positive where the column is seen.
+    pub(super) step: i64,
+    /// The first of the two detector columns, counted from the copied border.
+    pub(super) column: u32,
+    /// Weight of both together: scale over depth squared.
+    pub(super) weight: f32,
+    /// The second column's share in it.
+    pub(super) share: f32,
+}
+
+impl ColumnInView {
+    /// Rows per voxel, and the padded row of the first voxel.
+    pub(super) fn rows(&self) -> [f32; 2] {
+        [self.step, self.row].map(|fixed| (fixed as f64 / f64::from(1 << ROW_BITS)) as f32)
+    }
+
+    /// Weights of the two columns.
+    pub(super) fn weights(&self) -> [f32; 2] {
+        [self.weight * (1.0 - self.share), self.weight * self.share]
+    }
+
+    /// Samples of the two columns.
+    pub(super) fn columns<'a>(&self, view: &'a FilteredView) -> [&'a [f32]; 2] {
+        let first = self.column as usize;
+        [first, first + 1].map(|column| &view.columns[column * view.stride..][..view.stride])
+    }
 }
 
 /// The CPU backend for parallel columns.
@@ -32,12 +56,14 @@ pub(super) struct Columns {
     layout: ColumnLayout,
     isa: Isa,
     sum: Vec<f32>,
+    /// The views that are being added, as the 512-bit kernel reads them; none for the others.
+    paired: Vec<PairedView>,
 }
 
 impl Columns {
     pub(super) fn new(layout: ColumnLayout, isa: Isa) -> Self {
         assert!(isa.is_available(), "{isa:?} asked for on a CPU without it");
-        Self { sum: touched_zeros(layout.len()), layout, isa }
+        Self { sum: touched_zeros(layout.len()), layout, isa, paired: Vec::new() }
     }
 }
 
@@ -48,16 +74,29 @@ impl Backprojector for Columns {
 
     fn add(&mut self, views: &[FilteredView]) {
         let (layout, isa) = (&self.layout, self.isa);
+        if isa == Isa::Avx512 {
+            self.paired.resize_with(views.len(), PairedView::default);
+            self.paired.iter_mut().zip(views).for_each(|(paired, view)| paired.fill(view));
+        }
+        let forms = Views { filtered: views, paired: &self.paired };
         let band = TILE * layout.fast_count() * layout.stride;
         self.sum.par_chunks_mut(band).enumerate().for_each_init(
             || Scratch::new(views),
-            |scratch, (index, band)| add_band(layout, isa, views, index * TILE, band, scratch),
+            |scratch, (index, band)| add_band(layout, isa, forms, index * TILE, band, scratch),
         );
     }
 
     fn write_sum(&self, values: &mut [f32]) {
         self.layout.write_volume(&self.sum, values);
     }
+}
+
+/// The same views in the forms that kernels read.
+#[derive(Clone, Copy)]
+pub(super) struct Views<'a> {
+    pub(super) filtered: &'a [FilteredView],
+    /// For the 512-bit kernel alone.
+    pub(super) paired: &'a [PairedView],
 }
 
 /// One thread's buffers.
@@ -79,7 +118,7 @@ impl Scratch {
 fn add_band(
     layout: &ColumnLayout,
     isa: Isa,
-    views: &[FilteredView],
+    views: Views<'_>,
     first_slow: usize,
     band: &mut [f32],
     scratch: &mut Scratch,
@@ -89,7 +128,13 @@ fn add_band(
     let length = layout.column_length();
     for first_fast in (0..fast_count).step_by(TILE) {
         let tile_fast = TILE.min(fast_count - first_fast);
-        place_tile(layout, views, [first_slow, first_fast], [slow_count, tile_fast], &mut scratch.columns);
+        place_tile(
+            layout,
+            views.filtered,
+            [first_slow, first_fast],
+            [slow_count, tile_fast],
+            &mut scratch.columns,
+        );
         let tile = Tile {
             columns: slow_count * tile_fast,
             side: tile_fast,
@@ -106,6 +151,7 @@ fn add_band(
             }
             continue;
         }
+        let views = views.filtered;
         for column in 0..tile.columns {
             let sum = &mut band[tile.start(column)..][..tile.stride];
             let places = &scratch.columns[column * views.len()..][..views.len()];
@@ -126,7 +172,7 @@ fn add_band(
 pub(super) struct Tile {
     pub(super) columns: usize,
     /// Columns next to each other.
-    side: usize,
+    pub(super) side: usize,
     /// Offset of the first.
     first: usize,
     /// From one row of columns to the next.
@@ -138,6 +184,12 @@ pub(super) struct Tile {
 }
 
 impl Tile {
+    /// Whether columns next to each other lie farther apart on the detector than those above each other.
+    pub(super) fn is_wider_along_rows(&self, detector_column: impl Fn(usize) -> u32) -> bool {
+        let from_first = |column: usize| detector_column(column).abs_diff(detector_column(0));
+        from_first(self.side - 1) > from_first(self.columns - self.side)
+    }
+
     pub(super) fn start(&self, column: usize) -> usize {
         self.first + column / self.side * self.next_row + column % self.side * self.stride
     }
@@ -200,12 +252,13 @@ fn place_column(view: &FilteredView, u: f64, v: f64, inverse_depth: f64, rise: f
     let first = whole - i64::from(u < whole as f64);
     let share = u - first as f64;
     let weight = view.scale * inverse_depth * inverse_depth;
+    let fixed = |rows: f64| (rows.clamp(-FARTHEST_ROW, FARTHEST_ROW) * f64::from(1 << ROW_BITS)) as i64;
     ColumnInView {
-        offset: (first + 1) as usize * view.stride,
-        weight_low: (weight * (1.0 - share)) as f32,
-        weight_high: (weight * share) as f32,
-        v_start: (v + PADDING as f64) as f32,
-        v_step: (rise * inverse_depth) as f32,
+        row: fixed(v + PADDING as f64),
+        step: fixed(rise * inverse_depth),
+        column: (first + 1) as u32,
+        weight: weight as f32,
+        share: share as f32,
     }
 }
 
@@ -219,20 +272,21 @@ pub(super) fn add_column(
     blend: &mut [f32],
 ) {
     for (place, view) in places.iter().zip(views) {
-        if place.v_step <= 0.0 {
+        if place.step <= 0 {
             continue;
         }
         let (low, high) = visible(place, view.nv, length);
         if low >= high {
             continue;
         }
-        let row = |along: usize| place.v_step.mul_add_plain(along as f32, place.v_start);
+        let [step, start] = place.rows();
+        let row = |along: usize| step.mul_add_plain(along as f32, start);
         let (first_row, last_row) = (row(low) as usize, row(high - 1) as usize + 1);
-        let a = &view.columns[place.offset + first_row..=place.offset + last_row];
-        let b = &view.columns[place.offset + view.stride + first_row..=place.offset + view.stride + last_row];
+        let [a, b] = place.columns(view).map(|column| &column[first_row..=last_row]);
+        let [weight_low, weight_high] = place.weights();
         let blended = &mut blend[..=last_row - first_row];
         for ((out, a), b) in blended.iter_mut().zip(a).zip(b) {
-            *out = place.weight_low * a + place.weight_high * b;
+            *out = weight_low * a + weight_high * b;
         }
         for (along, voxel) in sum.iter_mut().enumerate().take(high).skip(low) {
             let v = row(along);
@@ -249,8 +303,9 @@ pub(super) fn add_column(
 pub(super) fn visible(place: &ColumnInView, nv: usize, length: usize) -> (usize, usize) {
     let first = PADDING as f32 - 2.0;
     let last = (PADDING + nv) as f32 + 1.0;
-    let low = ((first - place.v_start) / place.v_step).ceil().max(0.0);
-    let high = ((last - place.v_start) / place.v_step).ceil().min(length as f32);
+    let [step, start] = place.rows();
+    let low = ((first - start) / step).ceil().max(0.0);
+    let high = ((last - start) / step).ceil().min(length as f32);
     if high > low { (low as usize, high as usize) } else { (0, 0) }
 }
 

@@ -24,7 +24,8 @@ pub(super) fn add_column(
     blend: &mut [f32],
 ) {
     for (place, view) in places.iter().zip(views) {
-        match place.v_step {
+        let [step, _] = place.rows();
+        match step {
             step if step <= 0.0 => {}
             step if step <= WINDOW_8_STEP => add_view::<8>(sum, length, place, view),
             step if step <= WINDOW_16_STEP => add_view::<16>(sum, length, place, view),
@@ -42,9 +43,10 @@ pub(super) fn add_column(
 
 /// Vectors of eight voxels that may see samples other than zeros; those beside them do no harm.
 fn vectors_in_view(place: &ColumnInView, nv: usize, length: usize) -> (usize, usize) {
-    let vector_rows = 8.0 * place.v_step;
-    let low = (PADDING as f32 - 2.0 - place.v_start) / vector_rows - 1.0;
-    let high = ((PADDING + nv) as f32 + 1.0 - place.v_start) / vector_rows + 1.0;
+    let [step, start] = place.rows();
+    let vector_rows = 8.0 * step;
+    let low = (PADDING as f32 - 2.0 - start) / vector_rows - 1.0;
+    let high = ((PADDING + nv) as f32 + 1.0 - start) / vector_rows + 1.0;
     // Conversion saturates: NaN and what is below become zero.
     (low as usize, (high as usize).min(length.div_ceil(8)))
 }
@@ -56,16 +58,15 @@ fn add_view<const WINDOW: usize>(sum: &mut [f32], length: usize, place: &ColumnI
     if first >= end {
         return;
     }
-    let step = place.v_step;
-    let row_of = |vector: usize| place.v_start + step * (8 * vector) as f32;
-    let [low, high] = [place.offset, place.offset + view.stride].map(|at| &view.columns[at..][..view.stride]);
+    let [step, start] = place.rows();
+    let row_of = |vector: usize| start + step * (8 * vector) as f32;
+    let [low, high] = place.columns(view);
     // Rounding moves a row by far less than the sample spared at either end.
     assert!(
         row_of(first) >= 1.0 && row_of(end - 1) as usize + WINDOW + 1 < view.stride && end * 8 <= sum.len()
     );
 
-    let weight_low = _mm256_set1_ps(place.weight_low);
-    let weight_high = _mm256_set1_ps(place.weight_high);
+    let [weight_low, weight_high] = place.weights().map(|weight| _mm256_set1_ps(weight));
     let lane = _mm256_set_ps(7., 6., 5., 4., 3., 2., 1., 0.);
     let lane_rows = _mm256_mul_ps(lane, _mm256_set1_ps(step));
     let group_rows = _mm_mul_ps(_mm_set_ps(24., 16., 8., 0.), _mm_set1_ps(step));

@@ -9,6 +9,7 @@ mod columns;
 mod columns_avx2;
 mod columns_avx512;
 mod general;
+mod paired;
 mod reference;
 
 use crate::error::ReconstructError;
@@ -298,7 +299,7 @@ pub enum Isa {
     Portable,
     /// 256-bit permutes.
     Avx2,
-    /// 512-bit permutes.
+    /// 512-bit permutes and dot products of 16-bit integers (AVX512F and BW).
     Avx512,
 }
 
@@ -314,7 +315,11 @@ impl Isa {
         match self {
             Self::Portable => true,
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_available(),
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && Self::Avx2.is_available()
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         matches!(self, Self::Portable)
