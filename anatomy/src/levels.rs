@@ -22,6 +22,8 @@ const SMOOTHING_BINS: f64 = 1.5;
 /// A peak below this is fat's where the body has one peak, HU; in a tile, one so far below the body's, HU.
 const FAT_HU: f32 = 0.0;
 const FAT_BELOW_SOFT_HU: f32 = 45.0;
+/// A tile's level so far from the median around it is another tissue's, HU.
+const STANDS_ALONE_HU: f32 = FAT_BELOW_SOFT_HU;
 /// Where fat outweighs muscle, a higher peak is soft tissue if it is at least this share of fat's, and rises out of the
 /// valley between them by this share of itself.
 const PEAK_SHARE: f64 = 0.2;
@@ -81,12 +83,15 @@ impl Levels {
             self::members(&outside, &coarse, &tiles, tile_factor)
         };
         let mut soft = vec![soft_hu; tiles.len()];
+        for (tile, soft) in soft.iter_mut().enumerate() {
+            let limits = SHADING_HU.map(|by| soft_hu + by);
+            let values = near(&outside, &tiles, tile).into_iter();
+            *soft = soft_peak(values, limits, soft_hu - FAT_BELOW_SOFT_HU).unwrap_or(soft_hu);
+        }
+        let soft = without_lone(&soft, &tiles);
         let mut border = vec![0.0; tiles.len()];
         for tile in 0..tiles.len() {
             let near = near(&members, &tiles, tile);
-            let limits = SHADING_HU.map(|by| soft_hu + by);
-            let values = self::near(&outside, &tiles, tile).into_iter();
-            soft[tile] = soft_peak(values, limits, soft_hu - FAT_BELOW_SOFT_HU).unwrap_or(soft_hu);
             let mut bone: Vec<f32> =
                 near.into_iter().filter(|hu| *hu > soft[tile] + BONE_ABOVE_SOFT_HU).collect();
             let above = if bone.len() < VOXELS_MIN {
@@ -181,6 +186,20 @@ fn near(members: &[Vec<f32>], tiles: &Lattice, tile: usize) -> Vec<f32> {
     near
 }
 
+/// Each tile's level, or the median around it where it stands alone: shading is smooth, so such a level is that of other
+/// tissue, as where noise blurs fat and a little muscle into one peak, or where marrow or contrast medium outweighs muscle.
+fn without_lone(levels: &[f32], tiles: &Lattice) -> Vec<f32> {
+    let members: Vec<Vec<f32>> = levels.iter().map(|level| vec![*level]).collect();
+    (0..tiles.len())
+        .map(|tile| {
+            let mut near = near(&members, tiles, tile);
+            let middle = (near.len() - 1) / 2;
+            let median = *near.select_nth_unstable_by(middle, f32::total_cmp).1;
+            if (levels[tile] - median).abs() > STANDS_ALONE_HU { median } else { levels[tile] }
+        })
+        .collect()
+}
+
 /// Soft tissue's own peak among values between two limits, where one below `fat_hu` may be fat's; none for too few values,
 /// or where no peak lies between the limits.
 fn soft_peak(values: impl Iterator<Item = f32>, [low, high]: [f32; 2], fat_hu: f32) -> Option<f32> {
@@ -242,6 +261,19 @@ mod tests {
         let values = [bell(-85.0, 25.0, 4000), bell(30.0, 25.0, 2000)].concat();
         let peak = soft_peak(values.into_iter(), [-110.0, 160.0], FAT_HU).unwrap();
         assert!((peak - 30.0).abs() <= 10.0, "{peak}");
+    }
+
+    #[test]
+    fn levels_keep_smooth_shading_and_lose_what_stands_alone() {
+        let tiles = Lattice { shape: [5, 5, 7], spacing_mm: [TILE_MM; 3] };
+        let shaded = |tile: usize| 40.0 - 10.0 * tiles.position(tile)[2] as f32;
+        let is_fat = |tile: usize| matches!(tiles.position(tile), [2, 1 | 2, 3]);
+        let levels: Vec<f32> =
+            (0..tiles.len()).map(|tile| if is_fat(tile) { -70.0 } else { shaded(tile) }).collect();
+        let cleared = without_lone(&levels, &tiles);
+        for tile in (0..tiles.len()).filter(|tile| (1..6).contains(&tiles.position(*tile)[2])) {
+            assert!((cleared[tile] - shaded(tile)).abs() <= 1.0, "{tile}: {}", cleared[tile]);
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use anatomy::morphology::squared_distance_within;
 use anatomy::{Lattice, Options, Progress, Target, band, segment};
 use carm::{Quantity, Volume};
 use interchange::read_volume;
+use nalgebra::Point3;
 use std::path::{Path, PathBuf};
 
 /// A patient: CT, label map, and the label of costal cartilage, which the two maps number differently.
@@ -159,29 +160,69 @@ fn data_vertebrae_are_named_as_the_label_maps_have_them() {
 
 /// The aim is 0.05; either patient left out has 0.022 to 0.027.
 const CALIBRATION_MAX: f64 = 0.035;
-/// A bound against getting worse, of the chest and of the abdomen left out. The aim is 0.9. What is wrong there is often
-/// what the maps leave out (see above) and looks like bone: 35 features in a piecewise linear model
-/// have 0.94 and 0.90 on the patient they were fitted to, and 0.79 on the other.
+/// A bound against getting worse, of the chest and of the abdomen left out. The aim is 0.9. What bounds it is how few patients
+/// there are to learn from: boosted trees on 72 features of grey values and shape have 0.92 and 0.96 on slices of the same
+/// patient that they were not fitted to, but 0.83 and 0.84 on the other patient.
 const AUC_MIN: [f64; 2] = [0.805, 0.855];
 
 type Sample = (Features, bool, f64);
 
-/// Each voxel of the band with whether its label is that of the map.
-fn samples(patient: &Patient) -> Vec<Sample> {
-    let (ct, map) = (read(patient.ct), read(patient.labels));
-    let band = band(&ct, Target::Bone, &Options::default(), &Progress::silent()).unwrap();
+/// Where a cone beam sees all of what it images: within this distance of the axis and of the middle plane, mm.
+const CONE_RADIUS_MM: f64 = 110.0;
+const CONE_HALF_HEIGHT_MM: f64 = 60.0;
+
+/// Share of bone at a place between a map's voxels; none outside.
+fn bone_share(patient: &Patient, map: &Volume, place: [f64; 3]) -> Option<f64> {
+    let mut share = 0.0;
+    for corner in 0..8_usize {
+        let far = [corner & 1, corner >> 1 & 1, corner >> 2].map(|far| far as f64);
+        let weight: f64 = (0..3).map(|a| 1.0 - (place[a].floor() + far[a] - place[a]).abs()).product();
+        if weight > 1e-6 {
+            let [x, y, z] = std::array::from_fn(|a| (place[a].floor() + far[a]) as usize);
+            share += weight * f64::from(u8::from(is_bone(patient, *map.values.get([z, y, x])? as u16)));
+        }
+    }
+    Some(share)
+}
+
+/// Each voxel of the band with whether its label is that of the patient's map.
+fn samples(patient: &Patient, volume: &Volume, is_counted: impl Fn(&Point3<f64>) -> bool) -> Vec<Sample> {
+    let map = read(patient.labels);
+    let band = band(volume, Target::Bone, &Options::default(), &Progress::silent()).unwrap();
     let judged: Vec<(Features, bool)> = band
         .iter()
+        .filter(|voxel| is_counted(&voxel.position))
         .filter_map(|voxel| {
-            let [x, y, z] = map.grid.voxel(&voxel.position).map(|index| index.round() as usize);
-            let label = *map.values.get([z, y, x])? as u16;
-            let is_right = is_bone(patient, label) == voxel.is_inside;
-            (label != patient.cartilage).then_some((voxel.features, is_right))
+            let place = map.grid.voxel(&voxel.position);
+            if place.iter().any(|index| *index < -0.5) {
+                return None;
+            }
+            let [x, y, z] = place.map(|index| index.round() as usize);
+            let is_cartilage = *map.values.get([z, y, x])? as u16 == patient.cartilage;
+            let is_right = (bone_share(patient, &map, place)? > 0.5) == voxel.is_inside;
+            (!is_cartilage).then_some((voxel.features, is_right))
         })
         .collect();
-    // Patients weigh the same, whatever their voxels.
+    // Volumes weigh the same, whatever their voxels.
     let weight = 1.0 / judged.len() as f64;
     judged.into_iter().map(|(features, is_right)| (features, is_right, weight)).collect()
+}
+
+fn ct_samples(patient: &Patient) -> Vec<Sample> {
+    samples(patient, &read(patient.ct), |_| true)
+}
+
+/// Of a cone-beam volume in the folder that `ISOCENTER_CONE` names with its whole path.
+fn cone_samples(patient: &Patient, name: &str) -> Vec<Sample> {
+    let folder =
+        std::env::var("ISOCENTER_CONE").expect("ISOCENTER_CONE must name the folder of cone-beam volumes");
+    let cone = read(&format!("{folder}/{name}"));
+    let [nx, ny, nz] = cone.grid.shape.map(|n| (n - 1) as f64 / 2.0);
+    let centre = cone.grid.point(nx, ny, nz);
+    samples(patient, &cone, |position| {
+        let from = position - centre;
+        from.x.hypot(from.y) < CONE_RADIUS_MM && from.z.abs() < CONE_HALF_HEIGHT_MM
+    })
 }
 
 fn judged(weights: &Weights, samples: &[Sample]) -> Score {
@@ -192,7 +233,7 @@ fn judged(weights: &Weights, samples: &[Sample]) -> Score {
 
 #[test]
 fn data_confidence_is_calibrated_on_the_patient_left_out() {
-    let patients = [samples(&THORAX), samples(&ABDOMEN)];
+    let patients = [ct_samples(&THORAX), ct_samples(&ABDOMEN)];
     let both: Vec<Sample> = patients.concat();
     println!("fitted to both: {:?}", fit(&both).0);
     for left_out in 0..2 {
@@ -203,5 +244,29 @@ fn data_confidence_is_calibrated_on_the_patient_left_out() {
         let shipped = judged(&Weights::fitted(), &patients[left_out]);
         println!("with the weights in use: {shipped:?}");
         assert!(shipped.calibration_error < CALIBRATION_MAX, "{shipped:?}");
+    }
+}
+
+/// The aim.
+const CONE_CALIBRATION_MAX: f64 = 0.05;
+
+/// Fits [`Weights::fitted`].
+#[test]
+#[ignore = "needs the cone-beam volumes of tests/accuracy/segmentation.py --simulate, whose folder ISOCENTER_CONE names"]
+fn data_confidence_is_calibrated_on_ct_and_cone_beam_of_the_patient_left_out() {
+    let patients = [
+        [ct_samples(&THORAX), cone_samples(&THORAX, "cone_thorax.nii.gz")],
+        [ct_samples(&ABDOMEN), cone_samples(&ABDOMEN, "cone_abdomen.nii.gz")],
+    ];
+    println!("fitted to all: {:?}", fit(&patients.each_ref().map(|volumes| volumes.concat()).concat()).0);
+    for left_out in 0..2 {
+        let learnt = fit(&patients[1 - left_out].concat());
+        for (kind, volume) in ["CT", "cone beam"].iter().zip(&patients[left_out]) {
+            let told = judged(&learnt, volume);
+            let shipped = judged(&Weights::fitted(), volume);
+            println!("patient {left_out} left out, {kind}: {told:?}; with the weights in use: {shipped:?}");
+            assert!(told.calibration_error < CONE_CALIBRATION_MAX, "{told:?}");
+            assert!(shipped.calibration_error < CONE_CALIBRATION_MAX, "{shipped:?}");
+        }
     }
 }

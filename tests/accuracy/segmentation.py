@@ -11,8 +11,9 @@ on the CT's grid one would differ from the other by that alone. So two more figu
 grid: the Dice on the map's own grid, and the grid's ceiling, which is what the found bone scores against itself once it
 has gone through the map's grid in the same way.
 
-Confidence (of the weights in use; `make test-data` fits them with each patient left out): expected calibration error and
-area under the curve for wrong voxels, within three voxels of the borders that were drawn and of those of the map.
+Confidence (of the weights in use): expected calibration error and area under the curve for wrong voxels, within three
+voxels of the borders that were drawn and of those of the map. The weights are fitted, also with each patient left out, by
+`ISOCENTER_DATA=/whole/DATA ISOCENTER_CONE=/whole/OUT cargo test --profile ci -p anatomy --test data -- --ignored --nocapture`.
 
 Prints a table and one JSON object, and writes OUT/segmentation.json. Needs numpy, scipy and nibabel.
 """
