@@ -10,12 +10,13 @@ ORACLES := out/venv/.oracles
 PEERS   := out/peers-venv/.peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-data compare endurance bench oracles fmt lint docs licences clean
+.PHONY: help setup demo test test-data segmentation compare endurance bench oracles fmt lint docs licences clean
 
 help:
 	@echo 'make demo       image a real CT with the virtual C-arm, reconstruct it while it spins, write out/demo/report.html'
 	@echo 'make test       every test that needs no large data, doctests included'
 	@echo 'make test-data  the tests on larger real data: DATA=folder (now: $(DATA))'
+	@echo 'make segmentation  bone, aorta and their confidence against label maps: out/accuracy/segmentation.json'
 	@echo 'make compare    other programs beside ours on the same data, report in out/compare/report.md'
 	@echo 'make bench      the benches'
 	@echo 'make endurance  latency of the live image, how soon volumes follow, half an hour of chaos, an hour of soak: reports in out/endurance'
@@ -35,6 +36,13 @@ test: setup oracles
 # One test target of its own, left out of a plain `cargo test`, that fails when the data is not there.
 test-data: setup oracles
 	ISOCENTER_DATA='$(abspath $(DATA))' cargo test --workspace $(CARGO_FLAGS) --test data
+
+# Ten minutes: bone and aorta against label maps, on CT and on cone-beam volumes made of it, and the fit of the confidence.
+segmentation: setup oracles
+	cargo build --release --locked -p isocenter
+	out/venv/bin/python tests/accuracy/segmentation.py target/release/isocenter '$(DATA)' out/accuracy --simulate
+	ISOCENTER_DATA='$(abspath $(DATA))' ISOCENTER_CONE='$(abspath out/accuracy)' cargo test -p anatomy $(CARGO_FLAGS) \
+		--test data -- --ignored --nocapture
 
 compare: setup oracles $(PEERS)
 	@.ci/setup plastimatch

@@ -12,8 +12,8 @@ grid: the Dice on the map's own grid, and the grid's ceiling, which is what the 
 has gone through the map's grid in the same way.
 
 Confidence (of the weights in use): expected calibration error and area under the curve for wrong voxels, within three
-voxels of the borders that were drawn and of those of the map. The weights are fitted, also with each patient left out, by
-`ISOCENTER_DATA=/whole/DATA ISOCENTER_CONE=/whole/OUT cargo test --profile ci -p anatomy --test data -- --ignored --nocapture`.
+voxels of the borders that were drawn and of those of the map. `make segmentation` runs this and then fits the weights, also
+with each patient left out (`anatomy/tests/data.rs`).
 
 Prints a table and one JSON object, and writes OUT/segmentation.json. Needs numpy, scipy and nibabel.
 """
