@@ -1,19 +1,18 @@
-//! Bone by hysteresis with a local threshold, parted from contrast medium by flooding, with its marrow filled and its
-//! discs taken out.
+//! Bone by hysteresis with a local threshold, parted from contrast medium by flooding; then its marrow is filled and its
+//! discs are taken out.
 
 use crate::body::Body;
 use crate::border::{borders, fill_voids, peel};
 use crate::canal::{self, CanalSlice};
-use crate::components::{Component, components, holes_of_slice, mask_of};
+use crate::components::{Component, components, mask_of};
 use crate::contrast::Contrast;
 use crate::error::AnatomyError;
-use crate::fill::enclosing_planes;
 use crate::filter::{gaussian, gradient_magnitude};
-use crate::lattice::Lattice;
 use crate::levels::Levels;
+use crate::marrow::{fill_spongiosa, with_marrow};
 use crate::morphology::{closed, squared_distance_within};
 use crate::progress::Progress;
-use crate::vertebrae::Spine;
+use crate::vertebrae::{Axis, Spine};
 use crate::watershed::watershed;
 use rayon::prelude::*;
 
@@ -36,22 +35,8 @@ const CONTRAST_FACES_MAX: f64 = 0.12;
 const LUNG_FACES_MAX: f64 = 0.6;
 const LUNG_REACH_MM: f64 = 3.0;
 const LUNG_HU: f32 = -400.0;
-/// Gaps in thin cortex are closed with a ball of this radius, mm, but no less than this share of a voxel's diagonal.
-const CLOSING_MM: f64 = 1.6;
-const CLOSING_DIAGONALS: f64 = 0.6;
 /// Gaps in the ring around the canal, mm.
 const RING_CLOSING_MM: f64 = 4.0;
-/// Largest section of a marrow cavity that the end of the volume cuts, mm².
-const CUT_SHAFT_MAX_MM2: f64 = 2500.0;
-/// Darkest marrow (fat), and darkest bone in a closed gap or in pores, against soft tissue, HU.
-const MARROW_HU: f32 = -220.0;
-const GAP_HU: f32 = 5.0;
-/// Spongy bone is so much denser than soft tissue, HU: more than the content of the canal.
-const SPONGIOSA_HU: f32 = 60.0;
-/// Pores smaller than this are filled where one plane shows them as holes, mm².
-const PORE_MM2: f64 = 120.0;
-/// So much of what passed for contrast medium, enclosed by bone in two planes, is marrow, ml.
-const ENCLOSED_MARROW_ML: f64 = 0.3;
 
 const BONE: u16 = 1;
 const CONTRAST: u16 = 2;
@@ -96,10 +81,11 @@ impl Bone {
         let canal = canal::find(body, &levels, &rings);
         drop(rings);
         progress.step(0.75, "marrow")?;
-        let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal);
+        let axis = Axis::through(&canal, &body.lattice);
+        let mut mask = with_marrow(body, &levels, pieces, &contrast, &canal, axis.as_ref());
         drop((contrast, cores.pools));
         progress.step(0.8, "discs")?;
-        let spine = Spine::find(body, &canal, &mask, levels.soft_hu);
+        let spine = axis.map(|axis| Spine::find(body, axis, &mask, levels.soft_hu));
         if let Some(spine) = &spine {
             spine.open_discs(&mut mask, body);
         }
@@ -210,107 +196,4 @@ fn is_among_soft_tissue(piece: &Component, body: &Body, labels: &[u16]) -> bool 
     }
     let faces = faces.max(1) as f64;
     (contrast as f64) < CONTRAST_FACES_MAX * faces && (lung as f64) < LUNG_FACES_MAX * faces
-}
-
-/// What bone encloses in any plane, and is denser on average than the canal, is spongy bone.
-fn fill_spongiosa(body: &Body, levels: &Levels, bone: &mut [bool], contrast: &[bool]) {
-    let shell = closed(bone, &body.lattice, closing_mm(&body.lattice));
-    let planes = enclosing_planes(body, levels, &shell, |hole| hole.above_soft_hu > SPONGIOSA_HU);
-    bone.par_iter_mut().enumerate().with_min_len(4096).for_each(|(i, bone)| {
-        let is_gap = shell[i] && body.hu[i] > levels.soft(body.lattice.position(i)) + SPONGIOSA_HU;
-        *bone |= (is_gap || planes[i] > 0) && !contrast[i];
-    });
-}
-
-/// Contrast medium that stays open: not what bone encloses, which is marrow, even and without a bright shell of its own.
-///
-/// Small enclosed parts are contrast medium: vessels lead through foramina.
-fn open_contrast(contrast: &[bool], planes: &[u8], lattice: &Lattice) -> Vec<bool> {
-    let enclosed: Vec<bool> =
-        contrast.iter().zip(planes).map(|(contrast, planes)| *contrast && *planes >= 2).collect();
-    let mut open = contrast.to_vec();
-    let marrow_min = ENCLOSED_MARROW_ML * 1000.0 / lattice.voxel_mm3();
-    for marrow in components(&enclosed, lattice).iter().filter(|part| part.voxels.len() as f64 >= marrow_min)
-    {
-        marrow.voxels.iter().for_each(|i| open[*i] = false);
-    }
-    open
-}
-
-fn closing_mm(lattice: &Lattice) -> f64 {
-    CLOSING_MM.max(CLOSING_DIAGONALS * lattice.voxel_diagonal_mm())
-}
-
-/// Closes bones that the first and last slice cut through: what a cut shaft encloses there counts as its shell.
-fn close_ends(body: &Body, shell: &mut [bool], open: &[bool]) {
-    let [nz, ny, nx] = body.lattice.shape;
-    let slice_len = body.lattice.slice_len();
-    let pixel_mm2 = body.lattice.spacing_mm[1] * body.lattice.spacing_mm[2];
-    for start in [0, (nz - 1) * slice_len] {
-        for hole in holes_of_slice(ny, nx, |y, x| shell[start + y * nx + x]) {
-            let is_open = hole.iter().any(|(y, x)| open[start + y * nx + x]);
-            if !is_open && hole.len() as f64 * pixel_mm2 < CUT_SHAFT_MAX_MM2 {
-                hole.iter().for_each(|(y, x)| shell[start + y * nx + x] = true);
-            }
-        }
-    }
-}
-
-/// Closes gaps in cortex and fills what it encloses, but neither the canal nor contrast medium.
-fn with_marrow(
-    body: &Body,
-    levels: &Levels,
-    mut bone: Vec<bool>,
-    contrast: &[bool],
-    canal: &[CanalSlice],
-) -> Vec<bool> {
-    let lattice = &body.lattice;
-    let mut open = vec![false; lattice.len()];
-    for slice in canal {
-        for (y, x) in &slice.voxels {
-            open[lattice.index([slice.z, *y, *x])] = true;
-        }
-    }
-    let mut shell = closed(&bone, lattice, closing_mm(lattice));
-    close_ends(body, &mut shell, &open);
-    let planes = enclosing_planes(body, levels, &shell, |_| true);
-    open.iter_mut().zip(open_contrast(contrast, &planes, lattice)).for_each(|(open, medium)| *open |= medium);
-    let pores = enclosing_planes(body, levels, &shell, |hole| hole.area_mm2 < PORE_MM2);
-    let above = |i: usize| body.hu[i] - levels.soft(lattice.position(i));
-    bone.par_iter_mut().enumerate().with_min_len(4096).for_each(|(i, bone)| {
-        let is_marrow = planes[i] >= 2 && above(i) > MARROW_HU;
-        let is_pore = (shell[i] || pores[i] > 0) && above(i) > GAP_HU;
-        *bone |= (is_marrow || is_pore) && !open[i];
-    });
-    // What was filled closes planes that were open before.
-    let planes = enclosing_planes(body, levels, &bone, |_| true);
-    bone.par_iter_mut().enumerate().with_min_len(4096).for_each(|(i, bone)| {
-        *bone |= planes[i] >= 2 && above(i) > MARROW_HU && !open[i];
-    });
-    bone
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn enclosed_pools_are_marrow_and_vessels_in_foramina_are_not() {
-        let lattice = Lattice { shape: [10, 10, 30], spacing_mm: [1.0; 3] };
-        let column = |i: usize| lattice.position(i)[2];
-        // A vessel that touches a bone, a pool of half a millilitre in that bone, and a foramen.
-        let contrast: Vec<bool> = (0..lattice.len()).map(|i| column(i) < 12 || column(i) == 20).collect();
-        let planes: Vec<u8> = (0..lattice.len())
-            .map(|i| {
-                let [z, y, _] = lattice.position(i);
-                match column(i) {
-                    7..12 => 3,
-                    20 if z == 5 && y < 9 => 2,
-                    _ => 1,
-                }
-            })
-            .collect();
-        let open = open_contrast(&contrast, &planes, &lattice);
-        assert!((0..lattice.len()).all(|i| open[i] == (column(i) < 7 || column(i) == 20)));
-    }
 }

@@ -22,8 +22,10 @@ const SMOOTHING_BINS: f64 = 1.5;
 /// A peak below this is fat's where the body has one peak, HU; in a tile, one so far below the body's, HU.
 const FAT_HU: f32 = 0.0;
 const FAT_BELOW_SOFT_HU: f32 = 45.0;
-/// A tile's level so far from the median around it is another tissue's, HU.
-const STANDS_ALONE_HU: f32 = FAT_BELOW_SOFT_HU;
+/// A tile's level so far below the median around it is another tissue's, and one so far above, HU: fat lowers it by more than
+/// marrow and contrast medium raise it.
+const STANDS_BELOW_HU: f32 = FAT_BELOW_SOFT_HU;
+const STANDS_ABOVE_HU: f32 = 30.0;
 /// Where fat outweighs muscle, a higher peak is soft tissue if it is at least this share of fat's, and rises out of the
 /// valley between them by this share of itself.
 const PEAK_SHARE: f64 = 0.2;
@@ -195,7 +197,8 @@ fn without_lone(levels: &[f32], tiles: &Lattice) -> Vec<f32> {
             let mut near = near(&members, tiles, tile);
             let middle = (near.len() - 1) / 2;
             let median = *near.select_nth_unstable_by(middle, f32::total_cmp).1;
-            if (levels[tile] - median).abs() > STANDS_ALONE_HU { median } else { levels[tile] }
+            let is_lone = levels[tile] < median - STANDS_BELOW_HU || levels[tile] > median + STANDS_ABOVE_HU;
+            if is_lone { median } else { levels[tile] }
         })
         .collect()
 }
@@ -267,9 +270,13 @@ mod tests {
     fn levels_keep_smooth_shading_and_lose_what_stands_alone() {
         let tiles = Lattice { shape: [5, 5, 7], spacing_mm: [TILE_MM; 3] };
         let shaded = |tile: usize| 40.0 - 10.0 * tiles.position(tile)[2] as f32;
-        let is_fat = |tile: usize| matches!(tiles.position(tile), [2, 1 | 2, 3]);
-        let levels: Vec<f32> =
-            (0..tiles.len()).map(|tile| if is_fat(tile) { -70.0 } else { shaded(tile) }).collect();
+        let levels: Vec<f32> = (0..tiles.len())
+            .map(|tile| match tiles.position(tile) {
+                [2, 1 | 2, 3] => -70.0,
+                [3, 4, 2] => shaded(tile) + 35.0,
+                _ => shaded(tile),
+            })
+            .collect();
         let cleared = without_lone(&levels, &tiles);
         for tile in (0..tiles.len()).filter(|tile| (1..6).contains(&tiles.position(*tile)[2])) {
             assert!((cleared[tile] - shaded(tile)).abs() <= 1.0, "{tile}: {}", cleared[tile]);

@@ -96,13 +96,13 @@ fn scored(patient: &Patient, target: Target) -> (f64, f64, f64) {
 //   bone of processes that the CT shows and the map lacks  2.6; 0.2
 //   between vertebrae: faint or bridged discs, endplates   3.0; 2.1
 //   streaks of metal and undiluted contrast medium         1.8; 1.1
-//   marrow as dark as soft tissue, missed                  2.4; 2.6 (most of it in the sacrum, whose foramina must stay open)
-// Without the last three Dice would be 0.90 and 0.95. With all right but what lies within 1.5 mm of the map's surface the chest
-// would have 0.91: its map was made on voxels of 1.5 mm. Thresholds inside the map's own neighbourhood reach 0.88 there.
+//   marrow as dark as soft tissue, missed                  2.4; 1.9 (most of it in the sacrum, whose foramina must stay open)
+// Without the last three the chest's Dice would be 0.90. With all right but what lies within 1.5 mm of the map's surface it
+// would be 0.91: its map was made on voxels of 1.5 mm. Thresholds inside the map's own neighbourhood reach 0.88 there.
 
 #[test]
 fn data_bone_agrees_with_the_label_maps() {
-    for (patient, dice_min) in [(&ABDOMEN, 0.92), (&THORAX, 0.857)] {
+    for (patient, dice_min) in [(&ABDOMEN, 0.93), (&THORAX, 0.857)] {
         let (dice, surface_mm, diagonal_mm) = scored(patient, Target::Bone);
         assert!(dice > dice_min, "{}: {dice}", patient.ct);
         assert!(surface_mm <= f64::max(1.5, diagonal_mm), "{}: {surface_mm} mm", patient.ct);
@@ -158,8 +158,8 @@ fn data_vertebrae_are_named_as_the_label_maps_have_them() {
     }
 }
 
-/// The aim is 0.05; either patient left out has 0.024 and 0.028 when fitted to the other's CT alone.
-const CALIBRATION_MAX: f64 = 0.035;
+/// The aim is 0.05; the patients left out have 0.026 and 0.031 when fitted to the other's CT alone.
+const CALIBRATION_MAX: f64 = 0.04;
 /// A bound against getting worse, of the chest and of the abdomen left out. The aim is 0.9. What bounds it is how few patients
 /// there are to learn from: boosted trees on 72 features of grey values and shape have 0.92 and 0.96 on slices of the same
 /// patient that they were not fitted to, but 0.83 and 0.84 on the other patient.

@@ -87,6 +87,51 @@ fn bone_fills_marrow_keeps_the_canal_open_and_leaves_artery_and_table() {
     }
 }
 
+/// How far from the middle of a wing beside the canal, mm: to the left or right, to the back, up.
+fn in_wing([left, back, up]: [f64; 3]) -> [f64; 3] {
+    [left.abs() - 32.0, back - 18.0, up]
+}
+
+/// The trunk with the wings of a sacrum: walls about marrow as fatty as it is in old age, and a slit in front and
+/// above that is full of fat.
+fn winged_trunk() -> Volume {
+    let mut volume = trunk(0.0, 380.0);
+    let grid = grid();
+    let lattice = Lattice::of(&grid);
+    for ((z, y, x), hu) in volume.values.indexed_iter_mut() {
+        let away = grid.point(x as f64, y as f64, z as f64) - grid.centre();
+        let [left, back, up] = in_wing([away.x, away.y, away.z]);
+        let (half_left, half_back, half_up) = (left.abs(), back.abs(), up.abs());
+        if half_left < 11.0 && half_back < 12.0 && half_up < 24.0 {
+            let is_wall = half_left > 8.5 || half_back > 9.5 || half_up > 20.0;
+            let is_slit = is_wall && half_left < 2.5 && up > -20.0 && back < 9.5;
+            let inside = if is_wall { 600.0 } else { 15.0 };
+            *hu = if is_slit { -100.0 } else { inside } + noise(lattice.index([z, y, x]));
+        }
+    }
+    volume
+}
+
+#[test]
+fn marrow_of_wings_is_filled_though_it_opens_onto_foramina() {
+    let found = segment(&winged_trunk(), Target::Bone, &Options::default(), &Progress::silent()).unwrap();
+    let grid = grid();
+    let (mut marrow, mut slit) = ([0.0; 2], [0.0; 2]);
+    for ((z, y, x), label) in found.labels.indexed_iter() {
+        let away = grid.point(x as f64, y as f64, z as f64) - grid.centre();
+        let [left, back, up] = in_wing([away.x, away.y, away.z]);
+        let is_low = up.abs() < 16.0;
+        let set = f64::from(u16::from(*label > 0));
+        if left.abs() < 7.0 && back.abs() < 5.0 && is_low {
+            marrow = [marrow[0] + set, marrow[1] + 1.0];
+        } else if left.abs() < 1.3 && (-11.5..-10.0).contains(&back) && is_low {
+            slit = [slit[0] + set, slit[1] + 1.0];
+        }
+    }
+    assert!(marrow[1] > 1000.0 && marrow[0] > 0.75 * marrow[1], "{marrow:?}");
+    assert!(slit[1] > 50.0 && slit[0] < 0.05 * slit[1], "{slit:?}");
+}
+
 #[test]
 fn vessel_keeps_its_calibre_beside_bone() {
     let volume = trunk(0.0, 380.0);

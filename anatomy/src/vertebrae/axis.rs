@@ -15,7 +15,7 @@ const SMOOTHING_MM: f64 = 7.0;
 
 /// One place on the line: mm along z, y and x, and unit vectors there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub centre: Vector3<f64>,
     /// Towards the head along the line, forwards, and to the left.
     pub up: Vector3<f64>,
@@ -24,7 +24,7 @@ pub(super) struct Place {
 }
 
 /// The line, from the feet to the head.
-pub(super) struct Axis {
+pub(crate) struct Axis {
     pub places: Vec<Place>,
     /// Of each slice of the lattice, the place whose plane holds the line there; none beyond its ends.
     of_slice: Vec<Option<usize>>,
@@ -33,7 +33,7 @@ pub(super) struct Axis {
 
 impl Axis {
     /// The line through a canal of at least two slices.
-    pub(super) fn through(canal: &[CanalSlice], lattice: &Lattice) -> Option<Self> {
+    pub(crate) fn through(canal: &[CanalSlice], lattice: &Lattice) -> Option<Self> {
         let [sz, sy, sx] = lattice.spacing_mm;
         let (first, last) = (canal.first()?, canal.last()?);
         if first.z == last.z {
@@ -58,8 +58,13 @@ impl Axis {
         Some(Self { places, of_slice, spacing_mm: lattice.spacing_mm })
     }
 
+    /// Whether a place is on the line and not beyond its ends.
+    pub(crate) fn holds(&self, place: f64) -> bool {
+        place > -0.5 && place < self.places.len() as f64 - 0.5
+    }
+
     /// How far up the line, to the front and to the left of it a voxel lies: place (fractional), mm, mm.
-    pub(super) fn coordinates(&self, at: [usize; 3]) -> Option<[f64; 3]> {
+    pub(crate) fn coordinates(&self, at: [usize; 3]) -> Option<[f64; 3]> {
         let point = Vector3::from_fn(|axis, _| at[axis] as f64 * self.spacing_mm[axis]);
         let nearest = (0..self.of_slice.len()).find_map(|away| {
             let above = self.of_slice.get(at[0] + away).copied().flatten();

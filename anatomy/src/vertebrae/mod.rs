@@ -15,12 +15,11 @@ mod ribs;
 
 use crate::body::Body;
 use crate::bone::Bone;
-use crate::canal::CanalSlice;
 use crate::error::AnatomyError;
 use crate::progress::Progress;
 use crate::segment::Found;
 use crate::segmentation::Target;
-use axis::Axis;
+pub(crate) use axis::Axis;
 use discs::Disc;
 use profile::Profiles;
 
@@ -37,12 +36,11 @@ pub struct Spine {
 }
 
 impl Spine {
-    /// Finds the discs along a canal; none without a canal. `bone` has its discs filled still.
-    pub(crate) fn find(body: &Body, canal: &[CanalSlice], bone: &[bool], soft_hu: f32) -> Option<Self> {
-        let axis = Axis::through(canal, &body.lattice)?;
+    /// Finds the discs along a canal. `bone` has its discs filled still.
+    pub(crate) fn find(body: &Body, axis: Axis, bone: &[bool], soft_hu: f32) -> Self {
         let profiles = Profiles::along(&axis, body, bone, soft_hu);
         let discs = discs::find(&profiles);
-        Some(Self { axis, profiles, discs })
+        Self { axis, profiles, discs }
     }
 
     /// Takes the discs out of bone.

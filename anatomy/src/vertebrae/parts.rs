@@ -67,8 +67,7 @@ pub(super) fn near(axis: &Axis, body: &Body, bone: &Bone) -> Vec<SpineVoxel> {
         .filter_map(|index| {
             let [place, front, left] = axis.coordinates(body.lattice.position(index))?;
             let is_near = front > FRONT_MM[0] && front < FRONT_MM[1] && left.abs() < BESIDE_MM;
-            let is_on = place > -0.5 && place < axis.places.len() as f64 - 0.5;
-            (is_near && is_on).then_some(SpineVoxel { index, place, front, left })
+            (is_near && axis.holds(place)).then_some(SpineVoxel { index, place, front, left })
         })
         .collect()
 }
