@@ -56,7 +56,7 @@ pub(super) struct Columns {
     layout: ColumnLayout,
     isa: Isa,
     sum: Vec<f32>,
-    /// The views that are being added, as the 512-bit kernel reads them; none for the others.
+    /// The views that are being added, as the vector kernels read them; none for the portable one.
     paired: Vec<PairedView>,
 }
 
@@ -74,7 +74,7 @@ impl Backprojector for Columns {
 
     fn add(&mut self, views: &[FilteredView]) {
         let (layout, isa) = (&self.layout, self.isa);
-        if isa == Isa::Avx512 {
+        if isa != Isa::Portable {
             self.paired.resize_with(views.len(), PairedView::default);
             self.paired.iter_mut().zip(views).for_each(|(paired, view)| paired.fill(view));
         }
@@ -95,7 +95,7 @@ impl Backprojector for Columns {
 #[derive(Clone, Copy)]
 pub(super) struct Views<'a> {
     pub(super) filtered: &'a [FilteredView],
-    /// For the 512-bit kernel alone.
+    /// For the vector kernels alone.
     pub(super) paired: &'a [PairedView],
 }
 
@@ -143,25 +143,20 @@ fn add_band(
             stride: layout.stride,
             length,
         };
-        #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Avx512 {
+        let (places, blend) = (&scratch.columns, &mut scratch.blend);
+        match isa {
+            #[cfg(target_arch = "x86_64")]
             // SAFETY: `Columns::new` checked that the CPU has the instructions.
-            unsafe {
-                columns_avx512::add_tile(band, &tile, &scratch.columns, views, &mut scratch.blend);
-            }
-            continue;
-        }
-        let views = views.filtered;
-        for column in 0..tile.columns {
-            let sum = &mut band[tile.start(column)..][..tile.stride];
-            let places = &scratch.columns[column * views.len()..][..views.len()];
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: as above.
-                Isa::Avx2 => unsafe {
-                    columns_avx2::add_column(sum, length, places, views, &mut scratch.blend)
-                },
-                _ => add_column(sum, length, places, views, &mut scratch.blend),
+            Isa::Avx512 => unsafe { columns_avx512::add_tile(band, &tile, places, views, blend) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { columns_avx2::add_tile(band, &tile, places, views, blend) },
+            _ => {
+                let count = views.filtered.len();
+                for column in 0..tile.columns {
+                    let sum = &mut band[tile.start(column)..][..tile.stride];
+                    add_column(sum, length, &places[column * count..][..count], views.filtered, blend);
+                }
             }
         }
     }

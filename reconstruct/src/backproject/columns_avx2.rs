@@ -1,147 +1,152 @@
-//! Eight voxels of a column at once: their rows lie in a window of 8, 16 or 32 samples, which one, two or four
-//! registers hold and permutes read. No gathers.
+//! Eight voxels of a column at once, in integers, as [`super::columns_avx512`] takes sixteen, with the same sums to the
+//! last bit: their rows lie in a window of 8, 16, 24 or 32 samples, of which a permute reads eight, and their neighbours in the one that
+//! begins a sample later. No gathers.
 #![cfg(target_arch = "x86_64")]
 
-use super::columns::{self, ColumnInView};
-use super::{FilteredView, PADDING};
+use super::PADDING;
+use super::columns::{ColumnInView, ROW_BITS, Tile, Views};
+use super::columns_paired::{self, pair_weights, rows, unroll};
+use super::paired::PairedView;
 use std::arch::x86_64::*;
 
-/// Rows per voxel up to which eight voxels fit a window: 7 steps and a fraction, and for the two larger windows a
-/// neighbour. (The smallest window is read twice instead, one sample apart.)
-const WINDOW_8_STEP: f32 = 0.99;
-const WINDOW_16_STEP: f32 = 1.99;
-const WINDOW_32_STEP: f32 = 4.2;
-/// Vectors whose places are found together.
-const GROUP: usize = 4;
+/// Rows per voxel up to which eight voxels fit 8 samples: 7 steps and a fraction. Neighbours are read from one sample on.
+const STEP_8: i64 = rows(0.99);
+/// The same for 16 samples. Beyond 24 they fit 32.
+const STEP_16: i64 = rows(2.1);
+/// The same for 24 samples.
+const STEP_24: i64 = rows(3.2);
+/// Samples of the largest window, with the neighbours.
+const WIDEST_WINDOW: usize = 33;
+const _: () = assert!(PADDING >= WIDEST_WINDOW + 2, "windows beyond the samples are moved into the zeros");
+/// Vectors of voxels in registers at once.
+const VECTORS: usize = 4;
+/// Voxels of these.
+const VOXELS: usize = 8 * VECTORS;
 
-/// Adds every view to one voxel column.
+/// Adds every view to a tile of voxel columns; `places` is `[column][view]`.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn add_column(
-    sum: &mut [f32],
-    length: usize,
+pub(super) fn add_tile(
+    band: &mut [f32],
+    tile: &Tile,
     places: &[ColumnInView],
-    views: &[FilteredView],
+    views: Views<'_>,
     blend: &mut [f32],
 ) {
+    columns_paired::add_tile(band, tile, places, views, blend, 4 * VOXELS, |voxels, along, places, views| {
+        add_views(voxels, along, places, views);
+    });
+}
+
+/// Adds a few views to voxels from the column's voxel `along`.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_views(voxels: &mut [f32], along: usize, places: &[ColumnInView], views: &[PairedView]) {
+    // A wider window than a view needs gives the same sums.
+    let step = places.iter().map(|place| place.step).max().unwrap_or(0);
+    for (part, voxels) in voxels.chunks_mut(VOXELS).enumerate() {
+        let along = along + part * VOXELS;
+        // Fewer than all only at the end of a column, whose voxels are a multiple of sixteen.
+        match voxels.len() {
+            VOXELS => add_vectors::<VECTORS>(voxels, step, along, places, views),
+            _ => add_vectors::<2>(voxels, step, along, places, views),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_vectors<const N: usize>(
+    voxels: &mut [f32],
+    step: i64,
+    along: usize,
+    places: &[ColumnInView],
+    views: &[PairedView],
+) {
+    match step {
+        step if step <= STEP_8 => add_windows::<N, 1>(voxels, along, places, views),
+        step if step <= STEP_16 => add_windows::<N, 2>(voxels, along, places, views),
+        step if step <= STEP_24 => add_windows::<N, 3>(voxels, along, places, views),
+        _ => add_windows::<N, 4>(voxels, along, places, views),
+    }
+}
+
+/// Adds views to `8 N` voxels; each vector reads a window of `WINDOW` registers.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn add_windows<const N: usize, const WINDOW: usize>(
+    voxels: &mut [f32],
+    along: usize,
+    places: &[ColumnInView],
+    views: &[PairedView],
+) {
+    assert!(voxels.len() == 8 * N && N <= VECTORS);
+    let lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    // The upper 16 of a row's 24 binary places, for either half of a pair.
+    let fraction_of_both =
+        _mm256_broadcastsi128_si256(_mm_set_epi8(14, 13, 14, 13, 10, 9, 10, 9, 6, 5, 6, 5, 2, 1, 2, 1));
+    let mut sums = [_mm256_setzero_ps(); N];
+    for (vector, sum) in sums.iter_mut().enumerate() {
+        // SAFETY: `voxels` holds 8 N floats.
+        *sum = unsafe { _mm256_loadu_ps(voxels.as_ptr().add(8 * vector)) };
+    }
     for (place, view) in places.iter().zip(views) {
-        let [step, _] = place.rows();
-        match step {
-            step if step <= 0.0 => {}
-            step if step <= WINDOW_8_STEP => add_view::<8>(sum, length, place, view),
-            step if step <= WINDOW_16_STEP => add_view::<16>(sum, length, place, view),
-            step if step <= WINDOW_32_STEP => add_view::<32>(sum, length, place, view),
-            _ => columns::add_column(
-                sum,
-                length,
-                std::slice::from_ref(place),
-                std::slice::from_ref(view),
-                blend,
-            ),
+        // Windows begin from 0, where samples are zeros, to `PADDING + nv + 1`, from where on they are again.
+        let step = place.step;
+        let first = place.row + along as i64 * step;
+        let last_start = (PADDING + view.nv + 1) as i64;
+        let end = first + (8 * N) as i64 * step;
+        if end < (PADDING as i64 - 2) << ROW_BITS || first > last_start << ROW_BITS || step <= 0 {
+            continue;
         }
-    }
-}
-
-/// Vectors of eight voxels that may see samples other than zeros; those beside them do no harm.
-fn vectors_in_view(place: &ColumnInView, nv: usize, length: usize) -> (usize, usize) {
-    let [step, start] = place.rows();
-    let vector_rows = 8.0 * step;
-    let low = (PADDING as f32 - 2.0 - start) / vector_rows - 1.0;
-    let high = ((PADDING + nv) as f32 + 1.0 - start) / vector_rows + 1.0;
-    // Conversion saturates: NaN and what is below become zero.
-    (low as usize, (high as usize).min(length.div_ceil(8)))
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn add_view<const WINDOW: usize>(sum: &mut [f32], length: usize, place: &ColumnInView, view: &FilteredView) {
-    let (first, end) = vectors_in_view(place, view.nv, length);
-    if first >= end {
-        return;
-    }
-    let [step, start] = place.rows();
-    let row_of = |vector: usize| start + step * (8 * vector) as f32;
-    let [low, high] = place.columns(view);
-    // Rounding moves a row by far less than the sample spared at either end.
-    assert!(
-        row_of(first) >= 1.0 && row_of(end - 1) as usize + WINDOW + 1 < view.stride && end * 8 <= sum.len()
-    );
-
-    let [weight_low, weight_high] = place.weights().map(|weight| _mm256_set1_ps(weight));
-    let lane = _mm256_set_ps(7., 6., 5., 4., 3., 2., 1., 0.);
-    let lane_rows = _mm256_mul_ps(lane, _mm256_set1_ps(step));
-    let group_rows = _mm_mul_ps(_mm_set_ps(24., 16., 8., 0.), _mm_set1_ps(step));
-    for group in (first..end).step_by(GROUP) {
-        // Where the window of each vector starts, and how far into its first sample.
-        let rows = _mm_add_ps(_mm_set1_ps(row_of(group)), group_rows);
-        let whole_rows = _mm_cvttps_epi32(rows);
-        let starts = integers(whole_rows);
-        let shares = floats(_mm_sub_ps(rows, _mm_cvtepi32_ps(whole_rows)));
-        for k in 0..GROUP.min(end - group) {
-            let start = starts[k] as usize;
-            // SAFETY: the assertion above for the first and the last vector; rows grow in between.
-            let blended = |beyond: usize| unsafe {
-                let low = _mm256_loadu_ps(low.as_ptr().add(start + beyond));
-                let high = _mm256_loadu_ps(high.as_ptr().add(start + beyond));
-                _mm256_fmadd_ps(weight_high, high, _mm256_mul_ps(weight_low, low))
-            };
-            let relative = _mm256_add_ps(lane_rows, _mm256_set1_ps(shares[k]));
-            let index = _mm256_cvttps_epi32(relative);
-            let share = _mm256_sub_ps(relative, _mm256_cvtepi32_ps(index));
-            let (near, far) = if WINDOW == 8 {
-                (_mm256_permutevar8x32_ps(blended(0), index), _mm256_permutevar8x32_ps(blended(1), index))
-            } else {
-                let next = _mm256_add_epi32(index, _mm256_set1_epi32(1));
-                let (a, b) = (blended(0), blended(8));
-                let (mut near, mut far) = (permute_16(a, b, index), permute_16(a, b, next));
-                if WINDOW == 32 {
-                    let (c, d) = (blended(16), blended(24));
-                    near = choose::<4>(near, permute_16(c, d, index), index);
-                    far = choose::<4>(far, permute_16(c, d, next), next);
+        let weights = _mm256_set1_epi32(pair_weights(place.share));
+        let scale = _mm256_set1_ps(place.weight * view.unit[place.column as usize]);
+        let lane_rows = _mm256_mullo_epi32(lane, _mm256_set1_epi32(step as i32));
+        let pairs = view.column(place.column as usize).as_ptr();
+        unroll!(N, vector => {
+            let row = first + (8 * vector) as i64 * step;
+            let start = (row >> ROW_BITS).clamp(0, last_start) as usize;
+            // SAFETY: windows start from 0 to `PADDING + nv + 1`, so 8 pairs at up to 25 beyond still lie in the column's
+            // `nv + 2 PADDING`.
+            let samples = |beyond: usize| unsafe { _mm256_loadu_si256(pairs.add(start + beyond).cast()) };
+            let rows = _mm256_add_epi32(lane_rows, _mm256_set1_epi32(row as i32 & ((1 << ROW_BITS) - 1)));
+            let index = _mm256_srli_epi32::<{ ROW_BITS as i32 }>(rows);
+            // The same rows of the window that begins so many samples later.
+            let read = |beyond: usize| {
+                let permuted = |register: usize| {
+                    _mm256_permutevar8x32_epi32(samples(beyond + 8 * register), index)
+                };
+                match WINDOW {
+                    1 => permuted(0),
+                    2 => choose::<3>(permuted(0), permuted(1), index),
+                    3 => choose::<4>(choose::<3>(permuted(0), permuted(1), index), permuted(2), index),
+                    _ => {
+                        let [low, high] = [0, 2].map(|first| choose::<3>(permuted(first), permuted(first + 1), index));
+                        choose::<4>(low, high, index)
+                    }
                 }
-                (near, far)
             };
-            let value = _mm256_fmadd_ps(share, _mm256_sub_ps(far, near), near);
-            // SAFETY: `end * 8` voxels lie inside, as asserted.
-            unsafe {
-                let voxels = sum.as_mut_ptr().add(8 * (group + k));
-                _mm256_storeu_ps(voxels, _mm256_add_ps(_mm256_loadu_ps(voxels), value));
-            }
-        }
+            let (near, far) = (read(0), read(1));
+            let far_weights = _mm256_mulhi_epu16(_mm256_shuffle_epi8(rows, fraction_of_both), weights);
+            let near_weights = _mm256_sub_epi16(weights, far_weights);
+            let (far, near) = (_mm256_madd_epi16(far, far_weights), _mm256_madd_epi16(near, near_weights));
+            let blended = _mm256_add_epi32(far, near);
+            sums[vector] = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(blended), sums[vector]);
+        });
     }
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn floats(vector: __m128) -> [f32; GROUP] {
-    let mut lanes = [0.0; GROUP];
-    // SAFETY: four floats.
-    unsafe { _mm_storeu_ps(lanes.as_mut_ptr(), vector) };
-    lanes
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn integers(vector: __m128i) -> [i32; GROUP] {
-    let mut lanes = [0; GROUP];
-    // SAFETY: four integers.
-    unsafe { _mm_storeu_si128(lanes.as_mut_ptr().cast(), vector) };
-    lanes
-}
-
-/// The samples at `index` (its lowest four bits) of the sixteen in `a` and `b`.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn permute_16(a: __m256, b: __m256, index: __m256i) -> __m256 {
-    choose::<3>(_mm256_permutevar8x32_ps(a, index), _mm256_permutevar8x32_ps(b, index), index)
+    for (vector, sum) in sums.iter().enumerate() {
+        // SAFETY: as the load.
+        unsafe { _mm256_storeu_ps(voxels.as_mut_ptr().add(8 * vector), *sum) };
+    }
 }
 
 /// Lanes of `b` where bit `BIT` of `index` is set, of `a` elsewhere.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-fn choose<const BIT: i32>(a: __m256, b: __m256, index: __m256i) -> __m256 {
+fn choose<const BIT: i32>(a: __m256i, b: __m256i, index: __m256i) -> __m256i {
     let sign = match BIT {
         3 => _mm256_slli_epi32::<28>(index),
         _ => _mm256_slli_epi32::<27>(index),
     };
-    _mm256_blendv_ps(a, b, _mm256_castsi256_ps(sign))
+    let [a, b, sign] = [a, b, sign].map(|lanes| _mm256_castsi256_ps(lanes));
+    _mm256_castps_si256(_mm256_blendv_ps(a, b, sign))
 }

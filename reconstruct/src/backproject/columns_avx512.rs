@@ -2,22 +2,19 @@
 //! and one permute reads (48 or 64 samples, further registers and a choice for coarser voxels). No gathers.
 //!
 //! A sample is a pair of 16-bit neighbours (see [`PairedView`]), so that one load brings both detector columns, and two
-//! dot products blend four samples. Eight vectors of voxels stay in registers while a few views add. A tile of columns
-//! takes these few views before the next few, and columns one after the other that share samples, so that these come from
-//! the first cache.
+//! dot products blend four samples. Eight vectors of voxels stay in registers while a few views add.
 #![cfg(target_arch = "x86_64")]
 
 use super::PADDING;
-use super::columns::{self, ColumnInView, ROW_BITS, Tile, Views};
-use super::paired::{PairedView, UNIT};
+use super::columns::{ColumnInView, ROW_BITS, Tile, Views};
+use super::columns_paired::{self, pair_weights, rows, unroll};
+use super::paired::PairedView;
 use std::arch::x86_64::*;
 
-/// Rows per voxel up to which sixteen voxels fit 32 samples: 15 steps, a fraction and a neighbour.
-const FINE_STEP: i64 = rows(1.99);
+/// Rows per voxel up to which sixteen voxels fit 32 samples: 15 steps, a fraction and a neighbour. Beyond 48 they fit 64.
+const STEP_32: i64 = rows(1.99);
 /// The same for 48 samples.
-const MIDDLE_STEP: i64 = rows(3.05);
-/// The same for 64 samples.
-const COARSE_STEP: i64 = rows(4.1);
+const STEP_48: i64 = rows(3.05);
 /// Samples of the largest window.
 const WIDEST_WINDOW: usize = 64;
 const _: () = assert!(PADDING >= WIDEST_WINDOW + 2, "windows beyond the samples are moved into the zeros");
@@ -25,49 +22,8 @@ const _: () = assert!(PADDING >= WIDEST_WINDOW + 2, "windows beyond the samples 
 const VECTORS: usize = 8;
 /// Voxels of these.
 const VOXELS: usize = 16 * VECTORS;
-/// Views that a tile takes at once: what it reads of them, some 10 KB of each, nearly stays in a first cache of 48 KB.
-const VIEWS_AT_ONCE: usize = 4;
-
-/// Rows in fixed point.
-const fn rows(count: f64) -> i64 {
-    (count * (1 << ROW_BITS) as f64) as i64
-}
-
-/// Repeats a block for each vector: a loop that the compiler leaves as one would keep the sums in memory.
-macro_rules! unroll {
-    ($n:ident, $vector:ident => $body:block) => {
-        unroll!(@ $n, $vector, $body, 0 1 2 3 4 5 6 7)
-    };
-    (@ $n:ident, $vector:ident, $body:block, $($index:literal)*) => {
-        $( if $index < $n { let $vector: usize = $index; $body } )*
-    };
-}
-
-/// How the sixteen rows are read.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reach {
-    Window32,
-    Window48,
-    Window64,
-    /// The portable kernel.
-    Any,
-}
-
-impl Reach {
-    fn of(place: &ColumnInView) -> Self {
-        match place.step {
-            step if step <= FINE_STEP => Self::Window32,
-            step if step <= MIDDLE_STEP => Self::Window48,
-            step if step <= COARSE_STEP => Self::Window64,
-            _ => Self::Any,
-        }
-    }
-}
 
 /// Adds every view to a tile of voxel columns; `places` is `[column][view]`.
-///
-/// The window is chosen per column and view, and views stay in order, so the sums do not depend on how views are
-/// blocked.
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
 pub(super) fn add_tile(
     band: &mut [f32],
@@ -76,65 +32,25 @@ pub(super) fn add_tile(
     views: Views<'_>,
     blend: &mut [f32],
 ) {
-    let count = views.paired.len();
-    let is_coarse =
-        |column: usize| places[column * count..][..count].iter().any(|place| Reach::of(place) == Reach::Any);
-    let (coarse, fine): (Vec<usize>, Vec<usize>) = (0..tile.columns).partition(|&column| is_coarse(column));
-    for column in coarse {
-        let voxels = &mut band[tile.start(column)..][..tile.stride];
-        add_coarse_column(voxels, tile.length, &places[column * count..][..count], views, blend);
-    }
-    let mut across = fine.clone();
-    across.sort_by_key(|column| (column % tile.side, column / tile.side));
-    for along in (0..tile.stride).step_by(VOXELS) {
-        let voxels_at_once = VOXELS.min(tile.stride - along);
-        for (group, views_at_once) in views.paired.chunks(VIEWS_AT_ONCE).enumerate() {
-            let first_view = group * VIEWS_AT_ONCE;
-            let detector_column = |column: usize| places[column * count + first_view].column;
-            for &column in if tile.is_wider_along_rows(detector_column) { &across } else { &fine } {
-                let places = &places[column * count + first_view..][..views_at_once.len()];
-                let voxels = &mut band[tile.start(column) + along..][..voxels_at_once];
-                add_views(voxels, along, places, views_at_once);
-            }
-        }
-    }
+    columns_paired::add_tile(band, tile, places, views, blend, VOXELS, |voxels, along, places, views| {
+        add_views(voxels, along, places, views);
+    });
 }
 
-/// Adds every view to one column of which some view asks for the portable kernel, which takes a whole column.
-#[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-fn add_coarse_column(
-    sum: &mut [f32],
-    length: usize,
-    places: &[ColumnInView],
-    views: Views<'_>,
-    blend: &mut [f32],
-) {
-    for (index, place) in places.iter().enumerate() {
-        let place = std::slice::from_ref(place);
-        if Reach::of(&place[0]) == Reach::Any {
-            columns::add_column(sum, length, place, &views.filtered[index..=index], blend);
-        } else {
-            for (part, voxels) in sum.chunks_mut(VOXELS).enumerate() {
-                add_views(voxels, part * VOXELS, place, &views.paired[index..=index]);
-            }
-        }
-    }
-}
-
-/// Adds at most `VIEWS_AT_ONCE` views to at most `VOXELS` voxels, from the column's voxel `along`.
+/// Adds a few views to at most `VOXELS` voxels, from the column's voxel `along`.
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
 #[inline]
 fn add_views(mut voxels: &mut [f32], mut along: usize, places: &[ColumnInView], views: &[PairedView]) {
     // A wider window than a view needs gives the same sums.
-    let reach = places.iter().map(Reach::of).max().unwrap_or(Reach::Window32);
+    let step = places.iter().map(|place| place.step).max().unwrap_or(0);
     while !voxels.is_empty() {
         // Fewer than all only at the end of a column that is no multiple of them.
         let count = [VOXELS, 64, 16].into_iter().find(|count| voxels.len() >= *count).unwrap_or(voxels.len());
         let (part, rest) = voxels.split_at_mut(count);
         match count {
-            VOXELS => add_vectors::<VECTORS>(part, reach, along, places, views),
-            64 => add_vectors::<4>(part, reach, along, places, views),
-            _ => add_vectors::<1>(part, reach, along, places, views),
+            VOXELS => add_vectors::<VECTORS>(part, step, along, places, views),
+            64 => add_vectors::<4>(part, step, along, places, views),
+            _ => add_vectors::<1>(part, step, along, places, views),
         }
         along += part.len();
         voxels = rest;
@@ -145,15 +61,15 @@ fn add_views(mut voxels: &mut [f32], mut along: usize, places: &[ColumnInView], 
 #[inline]
 fn add_vectors<const N: usize>(
     voxels: &mut [f32],
-    reach: Reach,
+    step: i64,
     along: usize,
     places: &[ColumnInView],
     views: &[PairedView],
 ) {
-    match reach {
-        Reach::Window32 => add_windows::<N, 2>(voxels, along, places, views),
-        Reach::Window48 => add_windows::<N, 3>(voxels, along, places, views),
-        Reach::Window64 | Reach::Any => add_windows::<N, 4>(voxels, along, places, views),
+    match step {
+        step if step <= STEP_32 => add_windows::<N, 2>(voxels, along, places, views),
+        step if step <= STEP_48 => add_windows::<N, 3>(voxels, along, places, views),
+        _ => add_windows::<N, 4>(voxels, along, places, views),
     }
 }
 
@@ -225,10 +141,4 @@ fn add_windows<const N: usize, const WINDOW: usize>(
         // SAFETY: as the load.
         unsafe { _mm512_storeu_ps(voxels.as_mut_ptr().add(16 * vector), *sum) };
     }
-}
-
-/// Weights of a pair's halves, together [`UNIT`].
-fn pair_weights(share: f32) -> i32 {
-    let high = (share * f32::from(UNIT) + 0.5) as i32;
-    (i32::from(UNIT) - high) | high << 16
 }

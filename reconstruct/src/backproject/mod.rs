@@ -8,6 +8,7 @@
 mod columns;
 mod columns_avx2;
 mod columns_avx512;
+mod columns_paired;
 mod general;
 mod paired;
 mod reference;
@@ -297,9 +298,9 @@ fn transpose_into<T: Copy + Default>(
 pub enum Isa {
     /// Plain Rust for any CPU.
     Portable,
-    /// 256-bit permutes.
+    /// 256-bit permutes and dot products of 16-bit integers.
     Avx2,
-    /// 512-bit permutes and dot products of 16-bit integers (AVX512F and BW).
+    /// The same with 512 bits (AVX512F and BW), to the last bit.
     Avx512,
 }
 
