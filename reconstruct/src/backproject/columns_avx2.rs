@@ -5,7 +5,7 @@
 
 use super::PADDING;
 use super::columns::{ColumnInView, ROW_BITS, Tile, Views};
-use super::columns_paired::{self, pair_weights, rows, unroll};
+use super::columns_paired::{self, Reading, between_samples, rows, unroll, window_start};
 use super::paired::PairedView;
 use std::arch::x86_64::*;
 
@@ -90,25 +90,19 @@ fn add_windows<const N: usize, const WINDOW: usize>(
         *sum = unsafe { _mm256_loadu_ps(voxels.as_ptr().add(8 * vector)) };
     }
     for (place, view) in places.iter().zip(views) {
-        // Windows begin from 0, where samples are zeros, to `PADDING + nv + 1`, from where on they are again.
-        let step = place.step;
-        let first = place.row + along as i64 * step;
-        let last_start = (PADDING + view.nv + 1) as i64;
-        let end = first + (8 * N) as i64 * step;
-        if end < (PADDING as i64 - 2) << ROW_BITS || first > last_start << ROW_BITS || step <= 0 {
-            continue;
-        }
-        let weights = _mm256_set1_epi32(pair_weights(place.share));
-        let scale = _mm256_set1_ps(place.weight * view.unit[place.column as usize]);
+        let Some(reading) = Reading::of(place, view, along, 8 * N) else { continue };
+        let Reading { first, step, last_start, .. } = reading;
+        let weights = _mm256_set1_epi32(reading.weights);
+        let scale = _mm256_set1_ps(reading.scale);
         let lane_rows = _mm256_mullo_epi32(lane, _mm256_set1_epi32(step as i32));
-        let pairs = view.column(place.column as usize).as_ptr();
+        let pairs = reading.pairs.as_ptr();
         unroll!(N, vector => {
             let row = first + (8 * vector) as i64 * step;
-            let start = (row >> ROW_BITS).clamp(0, last_start) as usize;
+            let start = window_start(row, last_start);
             // SAFETY: windows start from 0 to `PADDING + nv + 1`, so 8 pairs at up to 25 beyond still lie in the column's
             // `nv + 2 PADDING`.
             let samples = |beyond: usize| unsafe { _mm256_loadu_si256(pairs.add(start + beyond).cast()) };
-            let rows = _mm256_add_epi32(lane_rows, _mm256_set1_epi32(row as i32 & ((1 << ROW_BITS) - 1)));
+            let rows = _mm256_add_epi32(lane_rows, _mm256_set1_epi32(between_samples(row)));
             let index = _mm256_srli_epi32::<{ ROW_BITS as i32 }>(rows);
             // The same rows of the window that begins so many samples later.
             let read = |beyond: usize| {

@@ -7,7 +7,7 @@
 
 use super::PADDING;
 use super::columns::{ColumnInView, ROW_BITS, Tile, Views};
-use super::columns_paired::{self, pair_weights, rows, unroll};
+use super::columns_paired::{self, Reading, between_samples, rows, unroll, window_start};
 use super::paired::PairedView;
 use std::arch::x86_64::*;
 
@@ -95,25 +95,19 @@ fn add_windows<const N: usize, const WINDOW: usize>(
         *sum = unsafe { _mm512_loadu_ps(voxels.as_ptr().add(16 * vector)) };
     }
     for (place, view) in places.iter().zip(views) {
-        // Windows begin from 0, where samples are zeros, to `PADDING + nv + 1`, from where on they are again.
-        let step = place.step;
-        let first = place.row + along as i64 * step;
-        let last_start = (PADDING + view.nv + 1) as i64;
-        let end = first + (16 * N) as i64 * step;
-        if end < (PADDING as i64 - 2) << ROW_BITS || first > last_start << ROW_BITS || step <= 0 {
-            continue;
-        }
-        let weights = _mm512_set1_epi32(pair_weights(place.share));
-        let scale = _mm512_set1_ps(place.weight * view.unit[place.column as usize]);
+        let Some(reading) = Reading::of(place, view, along, 16 * N) else { continue };
+        let Reading { first, step, last_start, .. } = reading;
+        let weights = _mm512_set1_epi32(reading.weights);
+        let scale = _mm512_set1_ps(reading.scale);
         let lane_rows = _mm512_mullo_epi32(lane, _mm512_set1_epi32(step as i32));
-        let pairs = view.column(place.column as usize).as_ptr();
+        let pairs = reading.pairs.as_ptr();
         unroll!(N, vector => {
             let row = first + (16 * vector) as i64 * step;
-            let start = (row >> ROW_BITS).clamp(0, last_start) as usize;
+            let start = window_start(row, last_start);
             // SAFETY: windows start from 0 to `PADDING + nv + 1`, so 16 pairs at up to 48 beyond still lie in the column's
             // `nv + 2 PADDING`.
             let samples = |beyond: usize| unsafe { _mm512_loadu_si512(pairs.add(start + beyond).cast()) };
-            let rows = _mm512_add_epi32(lane_rows, _mm512_set1_epi32(row as i32 & ((1 << ROW_BITS) - 1)));
+            let rows = _mm512_add_epi32(lane_rows, _mm512_set1_epi32(between_samples(row)));
             let index = _mm512_srli_epi32::<ROW_BITS>(rows);
             let next = _mm512_add_epi32(index, one);
             let (a, b) = (samples(0), samples(16));

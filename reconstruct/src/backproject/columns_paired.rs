@@ -1,7 +1,9 @@
 //! The order in which the kernels on pairs of 16-bit integers add views to a tile, and what they share.
 //!
 //! Their sums are the same to the last bit: rows and blends are integers, and each voxel adds its views in order.
+#![cfg(target_arch = "x86_64")]
 
+use super::PADDING;
 use super::columns::{self, ColumnInView, ROW_BITS, Tile, Views};
 use super::paired::{PairedView, UNIT};
 
@@ -15,14 +17,64 @@ pub(super) const fn rows(count: f64) -> i64 {
     (count * (1 << ROW_BITS) as f64) as i64
 }
 
-/// Weights of a pair's halves, together [`UNIT`].
-pub(super) fn pair_weights(share: f32) -> i32 {
-    let high = (share * f32::from(UNIT) + 0.5) as i32;
-    (i32::from(UNIT) - high) | high << 16
+/// What some voxels of a column read of a view.
+pub(super) struct Reading<'a> {
+    /// Row of the first of them, and rows per voxel, in fixed point.
+    pub(super) first: i64,
+    pub(super) step: i64,
+    /// Weights of a pair's halves, together [`UNIT`].
+    pub(super) weights: i32,
+    /// What a blend of 15 bits by 15 bits counts.
+    pub(super) scale: f32,
+    /// The pairs of the two detector columns.
+    pub(super) pairs: &'a [u32],
+    /// The last sample that a window may begin at.
+    pub(super) last_start: i64,
+}
+
+impl<'a> Reading<'a> {
+    /// Of `voxels` voxels from `along`; none where they see only zeros.
+    #[inline(always)]
+    pub(super) fn of(
+        place: &ColumnInView,
+        view: &'a PairedView,
+        along: usize,
+        voxels: usize,
+    ) -> Option<Self> {
+        let step = place.step;
+        let first = place.row + along as i64 * step;
+        let last_start = (PADDING + view.nv + 1) as i64;
+        let end = first + voxels as i64 * step;
+        if end < (PADDING as i64 - 2) << ROW_BITS || first > last_start << ROW_BITS || step <= 0 {
+            return None;
+        }
+        let high = (place.share * f32::from(UNIT) + 0.5) as i32;
+        let column = place.column as usize;
+        Some(Self {
+            first,
+            step,
+            weights: (i32::from(UNIT) - high) | high << 16,
+            scale: place.weight * view.unit[column],
+            pairs: view.column(column),
+            last_start,
+        })
+    }
+}
+
+/// Where the window of a vector whose first voxel lies at `row` begins: from 0, where samples are zeros, to
+/// `PADDING + nv + 1`, from where on they are again, so that `PADDING - 1` more lie in [`Reading::pairs`].
+#[inline(always)]
+pub(super) fn window_start(row: i64, last_start: i64) -> usize {
+    (row >> ROW_BITS).clamp(0, last_start) as usize
+}
+
+/// The part of a row between samples, in fixed point.
+#[inline(always)]
+pub(super) fn between_samples(row: i64) -> i32 {
+    row as i32 & ((1 << ROW_BITS) - 1)
 }
 
 /// Repeats a block for each vector: a loop that the compiler leaves as one would keep the sums in memory.
-#[cfg(target_arch = "x86_64")]
 macro_rules! unroll {
     ($n:ident, $vector:ident => $body:block) => {
         unroll!(@ $n, $vector, $body, 0 1 2 3 4 5 6 7)
@@ -31,7 +83,6 @@ macro_rules! unroll {
         $( if $index < $n { let $vector: usize = $index; $body } )*
     };
 }
-#[cfg(target_arch = "x86_64")]
 pub(super) use unroll;
 
 /// Adds every view to a tile of voxel columns; `places` is `[column][view]`.
