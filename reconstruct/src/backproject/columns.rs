@@ -3,11 +3,10 @@
 //! Bands of voxel columns go to threads; within a band, tiles of 8 x 8 columns take all views of a block, so
 //! that the detector columns they share stay in the cache.
 
-use super::paired::PairedView;
+use super::integers::{IntegerView, Sample};
 use super::{Backprojector, ColumnLayout, FilteredView, Isa, PADDING};
 use super::{columns_avx2, columns_avx512, touched_zeros};
 use multiversion::multiversion;
-use nalgebra::Matrix3x4;
 use rayon::prelude::*;
 
 /// Side of a tile, in columns.
@@ -56,14 +55,13 @@ pub(super) struct Columns {
     layout: ColumnLayout,
     isa: Isa,
     sum: Vec<f32>,
-    /// The views that are being added, as the vector kernels read them; none for the portable one.
-    paired: Vec<PairedView>,
+    integers: Integers,
 }
 
 impl Columns {
     pub(super) fn new(layout: ColumnLayout, isa: Isa) -> Self {
         assert!(isa.is_available(), "{isa:?} asked for on a CPU without it");
-        Self { sum: touched_zeros(layout.len()), layout, isa, paired: Vec::new() }
+        Self { sum: touched_zeros(layout.len()), layout, isa, integers: Integers::default() }
     }
 }
 
@@ -74,15 +72,12 @@ impl Backprojector for Columns {
 
     fn add(&mut self, views: &[FilteredView]) {
         let (layout, isa) = (&self.layout, self.isa);
-        if isa != Isa::Portable {
-            self.paired.resize_with(views.len(), PairedView::default);
-            self.paired.iter_mut().zip(views).for_each(|(paired, view)| paired.fill(view));
-        }
-        let forms = Views { filtered: views, paired: &self.paired };
+        self.integers.fill(isa, views);
+        let integers = &self.integers;
         let band = TILE * layout.fast_count() * layout.stride;
         self.sum.par_chunks_mut(band).enumerate().for_each_init(
             || Scratch::new(views),
-            |scratch, (index, band)| add_band(layout, isa, forms, index * TILE, band, scratch),
+            |scratch, (index, band)| add_band(layout, isa, (views, integers), index * TILE, band, scratch),
         );
     }
 
@@ -91,12 +86,27 @@ impl Backprojector for Columns {
     }
 }
 
-/// The same views in the forms that kernels read.
-#[derive(Clone, Copy)]
-pub(super) struct Views<'a> {
-    pub(super) filtered: &'a [FilteredView],
-    /// For the vector kernels alone.
-    pub(super) paired: &'a [PairedView],
+/// The views that are being added, as the vector kernels read them; none for the portable one.
+#[derive(Default)]
+struct Integers {
+    /// For AVX-512.
+    words: Vec<IntegerView<i16>>,
+    /// For AVX2.
+    pairs: Vec<IntegerView<[i16; 2]>>,
+}
+
+impl Integers {
+    fn fill(&mut self, isa: Isa, views: &[FilteredView]) {
+        fn fill<S: Sample>(integers: &mut Vec<IntegerView<S>>, views: &[FilteredView]) {
+            integers.resize_with(views.len(), IntegerView::default);
+            integers.iter_mut().zip(views).for_each(|(integers, view)| integers.fill(view));
+        }
+        match isa {
+            Isa::Portable => {}
+            Isa::Avx2 => fill(&mut self.pairs, views),
+            Isa::Avx512 => fill(&mut self.words, views),
+        }
+    }
 }
 
 /// One thread's buffers.
@@ -118,7 +128,7 @@ impl Scratch {
 fn add_band(
     layout: &ColumnLayout,
     isa: Isa,
-    views: Views<'_>,
+    (views, integers): (&[FilteredView], &Integers),
     first_slow: usize,
     band: &mut [f32],
     scratch: &mut Scratch,
@@ -128,13 +138,7 @@ fn add_band(
     let length = layout.column_length();
     for first_fast in (0..fast_count).step_by(TILE) {
         let tile_fast = TILE.min(fast_count - first_fast);
-        place_tile(
-            layout,
-            views.filtered,
-            [first_slow, first_fast],
-            [slow_count, tile_fast],
-            &mut scratch.columns,
-        );
+        place_tile(layout, views, [first_slow, first_fast], [slow_count, tile_fast], &mut scratch.columns);
         let tile = Tile {
             columns: slow_count * tile_fast,
             side: tile_fast,
@@ -147,15 +151,19 @@ fn add_band(
         match isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Columns::new` checked that the CPU has the instructions.
-            Isa::Avx512 => unsafe { columns_avx512::add_tile(band, &tile, places, views, blend) },
+            Isa::Avx512 => unsafe {
+                columns_avx512::add_tile(band, &tile, places, (views, &integers.words), blend)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx2 => unsafe { columns_avx2::add_tile(band, &tile, places, views, blend) },
+            Isa::Avx2 => unsafe {
+                columns_avx2::add_tile(band, &tile, places, (views, &integers.pairs), blend)
+            },
             _ => {
-                let count = views.filtered.len();
+                let count = views.len();
                 for column in 0..tile.columns {
                     let sum = &mut band[tile.start(column)..][..tile.stride];
-                    add_column(sum, length, &places[column * count..][..count], views.filtered, blend);
+                    add_column(sum, length, &places[column * count..][..count], views, blend);
                 }
             }
         }
@@ -212,49 +220,57 @@ fn place_tile(
     }
     for (index, view) in views.iter().enumerate() {
         let rise = view.p.fixed_view::<1, 3>(1, 0).dot(&step.transpose());
-        let image = image_points(&view.p, &starts);
-        for column in 0..columns {
-            let [u, v, inverse_depth] = [0, 1, 2].map(|value| image[value][column]);
-            places[column * views.len() + index] = place_column(view, u, v, inverse_depth, rise);
+        let in_view = place_in_view(view, &starts, rise);
+        for (column, place) in in_view.iter().take(columns).enumerate() {
+            places[column * views.len() + index] = *place;
         }
     }
 }
 
-/// Column, row and reciprocal depth of points.
+/// Where columns fall in a view whose rows rise by `rise` a voxel before division by the depth.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl", "x86_64+avx2"))]
-fn image_points(p: &Matrix3x4<f64>, points: &[PerColumn; 3]) -> [PerColumn; 3] {
-    let [x, y, z] = points;
-    let mut image = [[0.0; TILE * TILE]; 3];
-    for column in 0..TILE * TILE {
-        let row = |row: usize| {
-            p[(row, 0)] * x[column] + p[(row, 1)] * y[column] + p[(row, 2)] * z[column] + p[(row, 3)]
-        };
-        let inverse_depth = 1.0 / row(2);
-        image[0][column] = row(0) * inverse_depth;
-        image[1][column] = row(1) * inverse_depth;
-        image[2][column] = inverse_depth;
+fn place_in_view(view: &FilteredView, starts: &[PerColumn; 3], rise: f64) -> [ColumnInView; TILE * TILE] {
+    let [x, y, z] = starts;
+    let p = &view.p;
+    let last = view.nu as f64 - 0.5;
+    let fixed = |rows: f64| {
+        let bounded = rows.clamp(-FARTHEST_ROW, FARTHEST_ROW) * f64::from(1 << ROW_BITS);
+        // SAFETY: clamped, and what is no number was left out.
+        unsafe { bounded.to_int_unchecked::<i64>() }
+    };
+    let mut places = [ColumnInView::default(); TILE * TILE];
+    // In short rows of plain loops, so that they become vectors.
+    const LANES: usize = 8;
+    for first in (0..TILE * TILE).step_by(LANES) {
+        let (mut row, mut step) = ([0_i64; LANES], [0_i64; LANES]);
+        let (mut column, mut weight, mut share) = ([0_u32; LANES], [0.0_f32; LANES], [0.0_f32; LANES]);
+        for lane in 0..LANES {
+            let (x, y, z) = (x[first + lane], y[first + lane], z[first + lane]);
+            let row_of_p = |row: usize| p[(row, 0)] * x + p[(row, 1)] * y + p[(row, 2)] * z + p[(row, 3)];
+            let inverse_depth = 1.0 / row_of_p(2);
+            let (u, v) = (row_of_p(0) * inverse_depth, row_of_p(1) * inverse_depth);
+            // A column outside the view gets a step of zero, and with it no part of the view.
+            let is_seen = u >= -0.5 && u <= last && v.is_finite();
+            let (u, v) = (if is_seen { u + 1.0 } else { 0.0 }, if is_seen { v } else { 0.0 });
+            let whole = u.floor();
+            row[lane] = fixed(v + PADDING as f64);
+            step[lane] = if is_seen { fixed(rise * inverse_depth) } else { 0 };
+            // SAFETY: from 0 to the view's width.
+            column[lane] = unsafe { whole.to_int_unchecked::<i32>() } as u32;
+            weight[lane] = (view.scale * inverse_depth * inverse_depth) as f32;
+            share[lane] = (u - whole) as f32;
+        }
+        for (lane, place) in places[first..][..LANES].iter_mut().enumerate() {
+            *place = ColumnInView {
+                row: row[lane],
+                step: step[lane],
+                column: column[lane],
+                weight: weight[lane],
+                share: share[lane],
+            };
+        }
     }
-    image
-}
-
-#[inline]
-fn place_column(view: &FilteredView, u: f64, v: f64, inverse_depth: f64, rise: f64) -> ColumnInView {
-    if !(u >= -0.5 && u <= view.nu as f64 - 0.5) {
-        return ColumnInView::default();
-    }
-    // The floor, without the call that it is where the instruction set may lack one.
-    let whole = u as i64;
-    let first = whole - i64::from(u < whole as f64);
-    let share = u - first as f64;
-    let weight = view.scale * inverse_depth * inverse_depth;
-    let fixed = |rows: f64| (rows.clamp(-FARTHEST_ROW, FARTHEST_ROW) * f64::from(1 << ROW_BITS)) as i64;
-    ColumnInView {
-        row: fixed(v + PADDING as f64),
-        step: fixed(rise * inverse_depth),
-        column: (first + 1) as u32,
-        weight: weight as f32,
-        share: share as f32,
-    }
+    places
 }
 
 /// Blends the two detector columns where the voxel column needs them, then reads along.

@@ -8,9 +8,9 @@
 mod columns;
 mod columns_avx2;
 mod columns_avx512;
-mod columns_paired;
+mod columns_in_integers;
 mod general;
-mod paired;
+mod integers;
 mod reference;
 
 use crate::error::ReconstructError;
