@@ -40,7 +40,7 @@ class Case:
     is_sphere: bool = False
     # The detector looks past the axis: only the bias around the axis is held to a limit.
     is_offset: bool = False
-    # Ours alone, held to nothing: shows what the phantom's sampling does.
+    # For comparison alone, plastimatch left out: shows what sampling the phantom's edges elsewhere does to RTK and to us.
     is_control: bool = False
     # How many times faster than RTK, and than plastimatch, the chain is to be on a CPU with AVX-512.
     goal_rtk: float | None = None
@@ -116,7 +116,7 @@ def measure(out, case, arguments):
         volume = data_set.load_volume(path, size)
         return figures, volume if case.peers_every > 1 else regions.fitted(volume, truth, named)
 
-    theirs = None if case.is_control else note("RTK", rtk)
+    theirs = note("RTK", rtk)
     has_plain_circle = not (case.ideal or case.is_sphere or case.is_offset or case.is_control)
     if has_plain_circle and case.hann and shutil.which("plastimatch"):
         note("plastimatch", plastimatch)

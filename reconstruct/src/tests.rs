@@ -574,8 +574,12 @@ const CHEST: [Ball; 3] = [
     Ball { centre: Point3::new(35.0, 20.0, 30.0), radius_mm: 12.0, mu_per_mm: 0.02 },
 ];
 
-/// The first version of the chest and, after `keep` has said which views came, the second.
-fn two_versions(scan: &ScanGeometry, shape: VolumeGrid, keep: impl Fn(usize) -> bool) -> [Volume; 2] {
+/// The first version of the chest, of the views that `keep` says came, and what makes the second of it.
+fn first_version(
+    scan: &ScanGeometry,
+    shape: VolumeGrid,
+    keep: impl Fn(usize) -> bool,
+) -> (Volume, SecondPass) {
     let stack = project(scan, &CHEST);
     let plan = Arc::new(FdkPlan::new(scan.clone(), shape, FdkOptions::default()).unwrap());
     let mut fdk = Fdk::new(plan);
@@ -585,9 +589,13 @@ fn two_versions(scan: &ScanGeometry, shape: VolumeGrid, keep: impl Fn(usize) -> 
             fdk.push(ViewInput { projection_matrix: *p, samples }, &mut Silent).unwrap();
         }
     }
-    let (first, second_pass) = fdk.finish_first_pass(&mut Silent).unwrap();
+    fdk.finish_first_pass(&mut Silent).unwrap()
+}
+
+fn two_versions(scan: &ScanGeometry, shape: VolumeGrid, keep: impl Fn(usize) -> bool) -> [Volume; 2] {
+    let (first, second_pass) = first_version(scan, shape, keep);
     let mut second = first.clone();
-    second_pass.refine(&mut second, 0.02, &mut Silent).unwrap();
+    second_pass.refine(&mut second, 0.02, &mut || true, &mut Silent).unwrap();
     [first, second]
 }
 
@@ -611,6 +619,24 @@ fn rms_error(volume: &Volume, truth: impl Fn(usize, usize, usize, &Point3<f64>) 
 fn chest_mu(point: &Point3<f64>) -> f64 {
     let inside = CHEST.iter().filter(|ball| (point - ball.centre).norm() < ball.radius_mm);
     inside.map(|ball| ball.mu_per_mm).sum()
+}
+
+#[test]
+fn second_pass_stops_when_told() {
+    let scan = circle_scan(150, 215.0);
+    let shape = grid([60, 60, 48], [4.0; 3], Matrix3::identity());
+    // While views are predicted, and while the cone-beam artefact is estimated.
+    for (missing, at) in [(70..74, 3), (0..0, 5)] {
+        let (mut volume, second_pass) = first_version(&scan, shape, |view| !missing.contains(&view));
+        let mut asked = 0;
+        let mut goes_on = || {
+            asked += 1;
+            asked < at
+        };
+        let told = second_pass.refine(&mut volume, 0.02, &mut goes_on, &mut Silent);
+        assert!(matches!(told, Err(ReconstructError::Cancelled)), "{told:?}");
+        assert_eq!(asked, at);
+    }
 }
 
 #[test]

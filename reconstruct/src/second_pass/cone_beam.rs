@@ -43,7 +43,7 @@ pub struct ConeBeamArtefact {
 /// Runs on the current rayon pool; the result does not depend on its size.
 ///
 /// # Errors
-/// A plan that cannot be made for the second pass.
+/// A plan that cannot be made for the second pass, and [`ReconstructError::Cancelled`] where `goes_on` says no.
 ///
 /// # Panics
 /// When the volume has no mask or is not of the plan's grid: a bug of the caller.
@@ -51,6 +51,7 @@ pub(super) fn subtract_cone_beam_artefact(
     volume: &mut Volume,
     plan: &FdkPlan,
     mu_water_per_mm: f64,
+    goes_on: &mut dyn FnMut() -> bool,
 ) -> Result<ConeBeamArtefact, ReconstructError> {
     assert_eq!(volume.grid, *plan.grid(), "the volume lies on the plan's grid");
     let fine = sorted_into_classes(volume, plan.layout.along, mu_water_per_mm);
@@ -65,6 +66,9 @@ pub(super) fn subtract_cone_beam_artefact(
     let detector = *scan.detector();
     let mut stack = Array3::zeros((scan.views().len(), detector.nv, detector.nu));
     for (view, mut image) in scan.views().iter().zip(stack.outer_iter_mut()) {
+        if !goes_on() {
+            return Err(ReconstructError::Cancelled);
+        }
         let image = image.as_slice_mut().expect("standard layout");
         projector.project_into(&stored, view, DetectorRegion::whole(&detector), image);
     }

@@ -130,7 +130,7 @@ impl MissingViews {
     /// Runs on the current rayon pool; the result does not depend on its size.
     ///
     /// # Errors
-    /// A volume with voxels that are not numbers.
+    /// A volume with voxels that are not numbers, and [`ReconstructError::Cancelled`] where `goes_on` says no.
     ///
     /// # Panics
     /// When the volume has no mask or is not of the plan's grid: a bug of the caller.
@@ -140,6 +140,7 @@ impl MissingViews {
         plan: &FdkPlan,
         filter: &mut ViewFilter,
         mu_water_per_mm: f64,
+        goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<(), ReconstructError> {
         if self.gaps.is_empty() {
             return Ok(());
@@ -160,6 +161,9 @@ impl MissingViews {
             let body = Body::new(extended.view(), extended_grid, plan, mu_water_per_mm, &mut flattening)?;
             let mut sum = backprojector(plan.options.backend, plan.layout.clone(), plan.has_parallel_columns);
             for gap in &self.gaps {
+                if !goes_on() {
+                    return Err(ReconstructError::Cancelled);
+                }
                 sum.add(&gap.views(plan, &body, filter));
             }
             sum.write_sum(added.as_slice_mut().expect("standard layout"));

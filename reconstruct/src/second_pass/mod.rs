@@ -28,10 +28,11 @@ impl SecondPass {
     /// Makes the first pass's volume, in 1/mm, its next version: adds predicted views where some are missing, then
     /// subtracts the cone-beam artefact inside the field of view. The volume's history tells of both.
     ///
-    /// Runs on the current rayon pool; the result does not depend on its size.
+    /// Runs on the current rayon pool; the result does not depend on its size. Asks `goes_on` every second or so, and ends
+    /// with a volume to be thrown away where that says no.
     ///
     /// # Errors
-    /// A volume with voxels that are not numbers.
+    /// A volume with voxels that are not numbers, and [`ReconstructError::Cancelled`].
     ///
     /// # Panics
     /// When the volume is not the one that came with this pass: a bug of the caller.
@@ -39,17 +40,18 @@ impl SecondPass {
         mut self,
         volume: &mut Volume,
         mu_water_per_mm: f64,
+        goes_on: &mut dyn FnMut() -> bool,
         observer: &mut dyn Observer,
     ) -> Result<ConeBeamArtefact, ReconstructError> {
         assert_eq!(volume.grid, *self.plan.grid(), "the volume lies on the plan's grid");
         let mut filled = Ok(());
         observer.stage("missing-views", &mut || {
-            filled = self.missing.fill(volume, &self.plan, &mut self.filter, mu_water_per_mm);
+            filled = self.missing.fill(volume, &self.plan, &mut self.filter, mu_water_per_mm, goes_on);
         });
         filled?;
         let mut artefact = Ok(ConeBeamArtefact::default());
         observer.stage("cone-beam-artefact", &mut || {
-            artefact = cone_beam::subtract_cone_beam_artefact(volume, &self.plan, mu_water_per_mm);
+            artefact = cone_beam::subtract_cone_beam_artefact(volume, &self.plan, mu_water_per_mm, goes_on);
         });
         let artefact = artefact?;
         self.tell(volume, &artefact);

@@ -178,13 +178,14 @@ impl Making<'_> {
         let (first, second_pass) = fdk.finish_first_pass(&mut stages)?;
         let second_pass = self.settings.has_second_pass.then_some(second_pass);
         if let (Some(first_version), true) = (&mut self.first_version, second_pass.is_some()) {
-            let mut early = finish(first.clone(), None, mu_water_per_mm, &mut stages)?;
+            let mut early = finish(first.clone(), None, mu_water_per_mm, &mut || true, &mut stages)?;
             describe(&mut early);
             working += start.elapsed();
             first_version(early);
             start = Instant::now();
         }
-        let mut volume = finish(first, second_pass, mu_water_per_mm, &mut stages)?;
+        let mut goes_on = || self.step(reader, index).is_ok();
+        let mut volume = finish(first, second_pass, mu_water_per_mm, &mut goes_on, &mut stages)?;
         working += start.elapsed();
         describe(&mut volume);
         Ok(RunReconstruction { volume, views, reconstruct_time: working, stages })
@@ -233,16 +234,20 @@ pub(crate) fn push_frame(
     Ok(fdk.push(maker.view()?, stages)?)
 }
 
-/// Finishes a first version: refines it where a second pass is given, turns it into Hounsfield units and writes the
-/// time of each stage into its history.
+/// Finishes a first version: refines it where a second pass is given and as long as `goes_on` says so, turns it into
+/// Hounsfield units and writes the time of each stage into its history.
 pub(crate) fn finish(
     mut volume: Volume,
     second_pass: Option<SecondPass>,
     mu_water_per_mm: f64,
+    goes_on: &mut dyn FnMut() -> bool,
     stages: &mut StageTimes,
 ) -> Result<Volume, SessionError> {
     if let Some(second_pass) = second_pass {
-        second_pass.refine(&mut volume, mu_water_per_mm, stages)?;
+        match second_pass.refine(&mut volume, mu_water_per_mm, goes_on, stages) {
+            Err(ReconstructError::Cancelled) => return Err(SessionError::Cancelled),
+            refined => refined?,
+        };
     }
     stages.stage("hounsfield", &mut || to_hu(&mut volume, mu_water_per_mm));
     for (name, spent) in stages.stages() {

@@ -356,10 +356,12 @@ impl Reconstruction {
             made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
             made.first_version = Some(first);
             let (first, second_pass) = fdk.finish_first_pass(&mut made.stages)?;
-            made.volume = Some(finish(first, Some(second_pass), mu_water_per_mm, &mut made.stages)?);
+            let mut goes_on = || progress.step(position, all);
+            made.volume =
+                Some(finish(first, Some(second_pass), mu_water_per_mm, &mut goes_on, &mut made.stages)?);
             made.refined_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
         } else {
-            made.volume = Some(finish(first, None, mu_water_per_mm, &mut made.stages)?);
+            made.volume = Some(finish(first, None, mu_water_per_mm, &mut || true, &mut made.stages)?);
             made.complete_after_last_view = last_arrival.map(|arrived| arrived.elapsed());
         }
         Ok(made)

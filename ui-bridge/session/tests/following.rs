@@ -129,3 +129,18 @@ fn follower_of_a_run_that_never_ends_stops_when_told() {
     let told = follow_run(&mut reader, &settings(true), &mut progress, &mut |_| panic!("no volume"));
     assert!(matches!(told, Err(SessionError::Cancelled)), "{told:?}");
 }
+
+#[test]
+fn second_pass_of_a_run_stops_when_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.mcap");
+    let (description, frames) = spin();
+    followed(&path, &description, &[&frames], &settings(false));
+    let mut reader = RunReader::open(&path).unwrap();
+    let is_first_there = std::cell::Cell::new(false);
+    let told = follow_run(&mut reader, &settings(true), &mut |_, _| !is_first_there.get(), &mut |_| {
+        is_first_there.set(true);
+    });
+    assert!(is_first_there.get());
+    assert!(matches!(told, Err(SessionError::Cancelled)), "{told:?}");
+}
