@@ -104,10 +104,7 @@ pub(super) fn add_tile<S: Sample>(
         |column: usize| places[column * count..][..count].iter().any(|place| place.step > COARSE_STEP);
     let (coarse, fine): (Vec<usize>, Vec<usize>) = (0..tile.columns).partition(|&column| is_coarse(column));
     let above_each_other = (0..tile.side).flat_map(|first| (first..tile.columns).step_by(tile.side));
-    let across: Vec<usize> = match coarse.is_empty() {
-        true => above_each_other.collect(),
-        false => above_each_other.filter(|column| !coarse.contains(column)).collect(),
-    };
+    let across: Vec<usize> = above_each_other.filter(|column| !coarse.contains(column)).collect();
     for column in coarse {
         let sum = &mut band[tile.start(column)..][..tile.stride];
         for (index, place) in places[column * count..][..count].iter().enumerate() {
