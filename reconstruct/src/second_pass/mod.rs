@@ -28,8 +28,8 @@ impl SecondPass {
     /// Makes the first pass's volume, in 1/mm, its next version: adds predicted views where some are missing, then
     /// subtracts the cone-beam artefact inside the field of view. The volume's history tells of both.
     ///
-    /// Runs on the current rayon pool; the result does not depend on its size. Asks `goes_on` every second or so, and ends
-    /// with a volume to be thrown away where that says no.
+    /// Runs on the current rayon pool; the result does not depend on its size. Asks `goes_on` between steps, and ends with a
+    /// volume to be thrown away where that says no.
     ///
     /// # Errors
     /// A volume with voxels that are not numbers, and [`ReconstructError::Cancelled`].
